@@ -1,0 +1,1 @@
+"""tasker-host: a workflow engine for Python people who already run PostgreSQL."""

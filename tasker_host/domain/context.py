@@ -1,0 +1,106 @@
+"""What a handler is given about the step it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from tasker_host.domain.result import EMPTY
+
+
+@dataclass(slots=True)
+class StepContext:
+    """One attempt at one step.
+
+    `input` is the task's context exactly as submitted; `dependencies` maps the names of earlier steps (all ancestors
+    up to 64, else the direct parents) to the values their handlers returned, in their own shape. `attempt` counts
+    executions, 1 for the first. `config` is `handler.initialization` of the template; `step_inputs` is what a batch
+    analyzer wrote for this worker, else empty.
+    """
+
+    task_uuid: UUID
+    step_uuid: UUID
+    correlation_id: UUID
+    namespace: str
+    template_name: str
+    template_version: str
+    step_name: str
+    handler_name: str
+    attempt: int = 1
+    max_attempts: int = 3
+    input: Mapping[str, Any] = field(default=EMPTY)
+    dependencies: Mapping[str, Any] = field(default=EMPTY)
+    config: Mapping[str, Any] = field(default=EMPTY)
+    step_inputs: Mapping[str, Any] = field(default=EMPTY)
+    checkpoint: Mapping[str, Any] | None = None
+
+    def get_input(self, key: str) -> Any:
+        """The field `key` of the task's context; None when absent."""
+        return self.input.get(key)
+
+    def get_input_or(self, key: str, default: Any = None) -> Any:
+        """The field `key` of the task's context; `default` when it is absent or null."""
+        value = self.input.get(key)
+        return default if value is None else value
+
+    def get_config(self, key: str) -> Any:
+        """The field `key` of `handler.initialization`; None when absent."""
+        return self.config.get(key)
+
+    def get_dependency_result(self, step_name: str) -> Any:
+        """The value of an earlier step, as its handler returned it; None when there is no such step."""
+        return self.dependencies.get(step_name)
+
+    def get_dependency_field(self, step_name: str, *path: str) -> Any:
+        """A nested field of an earlier step's value; None on any miss."""
+        value = self.dependencies.get(step_name)
+        for key in path:
+            if not isinstance(value, Mapping):
+                return None
+            value = value.get(key)
+        return value
+
+    def get_dependency_result_keys(self) -> list[str]:
+        """Names of the earlier steps whose values are at hand."""
+        return list(self.dependencies)
+
+    def get_all_dependency_results(self, prefix: str) -> list[Any]:
+        """Values other than None of the earlier steps whose name starts with `prefix`, ordered by name."""
+        return [
+            value
+            for name, value in sorted(self.dependencies.items())
+            if name.startswith(prefix) and value is not None
+        ]
+
+    @property
+    def retry_count(self) -> int:
+        """Executions before this one: 0 on the first."""
+        return self.attempt - 1
+
+    @property
+    def max_retries(self) -> int:
+        """`retry.max_attempts` of the step."""
+        return self.max_attempts
+
+    def is_retry(self) -> bool:
+        return self.attempt > 1
+
+    def is_last_retry(self) -> bool:
+        return self.attempt >= self.max_attempts
+
+    @property
+    def checkpoint_cursor(self) -> Any:
+        return None if self.checkpoint is None else self.checkpoint.get("cursor")
+
+    @property
+    def checkpoint_items_processed(self) -> int:
+        return 0 if self.checkpoint is None else int(self.checkpoint.get("items_processed", 0))
+
+    @property
+    def accumulated_results(self) -> Any:
+        return None if self.checkpoint is None else self.checkpoint.get("accumulated_results")
+
+    def has_checkpoint(self) -> bool:
+        return self.checkpoint_cursor is not None

@@ -1,0 +1,36 @@
+"""What a handler's run comes to: `Succeeded` or `Failed`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+EMPTY: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The handler returned `value`: any JSON value, stored and handed to dependents in exactly this shape."""
+
+    value: Any = None
+    metadata: Mapping[str, Any] = field(default=EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed.
+
+    `error_type` is one of the vocabulary `permanent_error`, `retryable_error`, `validation_error`, `timeout`,
+    `handler_error`, or an exception's class name. `retry_after_seconds` overrides the step's backoff.
+    """
+
+    message: str
+    error_type: str = "handler_error"
+    retryable: bool = True
+    retry_after_seconds: float | None = None
+    error_code: str | None = None
+    metadata: Mapping[str, Any] = field(default=EMPTY)
+
+
+StepResult = Succeeded | Failed

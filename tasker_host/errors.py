@@ -1,0 +1,150 @@
+"""Every exception the host raises.
+
+TaskerError
+├── ConfigError               a TOML file, variable or setting is wrong            CONFIG_INVALID
+├── PluginError               a required plugin is missing, refused or failed      PLUGIN_REQUIRED
+├── TemplateError             a template does not parse or does not hold together  TEMPLATE_INVALID
+├── RequestError              a request that cannot be carried out
+│   ├── InvalidRequest        wrong types, limits, schema violations               REQUEST_INVALID
+│   ├── TemplateNotFound      no template of that namespace, name and version      TEMPLATE_NOT_FOUND
+│   ├── TemplateUnavailable   its handlers are not installed or failed             TEMPLATE_UNAVAILABLE
+│   ├── TaskExists            the identity is taken by another task                TASK_EXISTS
+│   └── TaskNotFound          no task of that uuid                                 TASK_NOT_FOUND
+├── DatabaseError             the database cannot be used
+│   ├── DatabaseUnavailable   not reachable, or the connection was lost            DATABASE_UNAVAILABLE
+│   ├── DatabaseTooOld        PostgreSQL before 15                                 DATABASE_TOO_OLD
+│   ├── SchemaMismatch        newer than this host, edited or not migrated         SCHEMA_MISMATCH
+│   └── EmbeddedUnavailable   no embedded PostgreSQL can be started here           EMBEDDED_UNAVAILABLE
+├── HostUnavailable           no tasker host answers at that address               HOST_UNAVAILABLE
+└── HandlerError              raised by handlers: the step failed
+    ├── RetryableError        another attempt may succeed                          RETRYABLE
+    └── PermanentError        no further attempt can succeed                       PERMANENT
+
+`code` is stable and is what API clients and scripts compare. `str(error)` says what, where, what was found and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where it is (`file:line`, a key path, a JSON pointer) and what to do about it."""
+
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+class TaskerError(Exception):
+    """Base of everything the host raises on purpose."""
+
+    code: ClassVar[str] = "ERROR"
+
+
+class ProblemsError(TaskerError):
+    """An error that lists every problem found, not only the first."""
+
+    def __init__(self, summary: str, problems: Iterable[Problem] = ()) -> None:
+        self.summary = summary
+        self.problems = tuple(problems)
+        super().__init__("\n".join([summary, *(f"  {problem}" for problem in self.problems)]))
+
+
+class ConfigError(ProblemsError):
+    code = "CONFIG_INVALID"
+
+
+class PluginError(ProblemsError):
+    code = "PLUGIN_REQUIRED"
+
+
+class TemplateError(ProblemsError):
+    code = "TEMPLATE_INVALID"
+
+
+class RequestError(ProblemsError):
+    """A request that cannot be carried out; nothing was written."""
+
+    code = "REQUEST_REFUSED"
+
+
+class InvalidRequest(RequestError):
+    code = "REQUEST_INVALID"
+
+
+class TemplateNotFound(RequestError):
+    code = "TEMPLATE_NOT_FOUND"
+
+
+class TemplateUnavailable(RequestError):
+    code = "TEMPLATE_UNAVAILABLE"
+
+
+class TaskExists(RequestError):
+    code = "TASK_EXISTS"
+
+
+class TaskNotFound(RequestError):
+    code = "TASK_NOT_FOUND"
+
+
+class DatabaseError(TaskerError):
+    code = "DATABASE_ERROR"
+
+
+class DatabaseUnavailable(DatabaseError):
+    code = "DATABASE_UNAVAILABLE"
+
+
+class DatabaseTooOld(DatabaseError):
+    code = "DATABASE_TOO_OLD"
+
+
+class SchemaMismatch(DatabaseError):
+    code = "SCHEMA_MISMATCH"
+
+
+class EmbeddedUnavailable(DatabaseError):
+    code = "EMBEDDED_UNAVAILABLE"
+
+
+class HostUnavailable(TaskerError):
+    code = "HOST_UNAVAILABLE"
+
+
+class HandlerError(TaskerError):
+    """Raised inside a handler; `retryable` decides whether the step is tried again.
+
+    `retry_after` is in seconds and overrides the step's backoff. `error_code` and `metadata` are kept with the attempt.
+    """
+
+    code = "HANDLER_ERROR"
+    retryable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_code: str | None = None,
+        retry_after: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error_code = error_code
+        self.retry_after = retry_after
+        self.metadata = dict(metadata or {})
+
+
+class RetryableError(HandlerError):
+    code = "RETRYABLE"
+
+
+class PermanentError(HandlerError):
+    code = "PERMANENT"
+    retryable = False
