@@ -1,0 +1,139 @@
+-- Queues. Each namespace owns the PGMQ queue {namespace}_queue, an ordinary one: any PGMQ client sees its depth, reads
+-- or archives it. A message is {task_uuid, step_uuid} and lives while its step is queued, leased or waits for a due time.
+--
+--   ready      headers carry "rank"; found by an ordered scan of the index on rank
+--   not ready  no rank: leased, waiting for a backoff or a start; found by vt once that has passed
+--
+-- Table names cannot be parameters of a cached plan, and planning afresh costs more than running. So each namespace
+-- gets its own four small functions, made here, whose plans are cached like those of any other function:
+--
+--   queue_apply:{ns}   delete, delay, make ready and insert messages
+--   queue_take:{ns}    lease up to n messages: first those that came due, then by rank
+--   queue_renew:{ns}   push leases out
+--   queue_next:{ns}    when the next message comes due
+
+create or replace function tasker.queue_install(p_namespace text) returns void
+language plpgsql as $install$
+declare
+    v_queue text := p_namespace || '_queue';
+    v_table text := format('pgmq.%I', 'q_' || v_queue);
+begin
+    execute format($$
+        create or replace function tasker.%I(
+            p_delete bigint[],
+            p_delay bigint[], p_delay_until timestamptz[],
+            p_ready bigint[], p_ready_rank bigint[], p_now timestamptz,
+            p_insert bigint[], p_insert_task uuid[], p_insert_step uuid[], p_insert_vt timestamptz[], p_insert_rank bigint[]
+        ) returns void language plpgsql
+        set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+        as $body$
+        begin
+            if p_delete is not null then
+                delete from %s where msg_id = any (p_delete);
+            end if;
+            if p_delay is not null then
+                update %s q set vt = d.until, headers = null
+                from unnest(p_delay, p_delay_until) as d (msg_id, until) where q.msg_id = d.msg_id;
+            end if;
+            if p_ready is not null then
+                update %s q set vt = p_now, headers = jsonb_build_object('rank', r.rank)
+                from unnest(p_ready, p_ready_rank) as r (msg_id, rank) where q.msg_id = r.msg_id;
+            end if;
+            if p_insert is not null then
+                insert into %s (msg_id, vt, message, headers) overriding system value
+                select i.msg_id, i.vt, jsonb_build_object('task_uuid', i.task_uuid, 'step_uuid', i.step_uuid),
+                       case when i.rank is not null then jsonb_build_object('rank', i.rank) end
+                from unnest(p_insert, p_insert_task, p_insert_step, p_insert_vt, p_insert_rank)
+                    as i (msg_id, task_uuid, step_uuid, vt, rank);
+            end if;
+        end
+        $body$ $$, 'queue_apply:' || p_namespace, v_table, v_table, v_table, v_table);
+
+    execute format($$
+        create or replace function tasker.%I(p_now timestamptz, p_until timestamptz, p_limit int)
+        returns table (msg_id bigint, step_uuid uuid, was_due boolean) language plpgsql
+        set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_sort = off
+        set enable_hashjoin = off set enable_mergejoin = off
+        as $body$
+        declare
+            v_taken int;
+        begin
+            return query
+                update %s q set vt = p_until, read_ct = q.read_ct + 1, last_read_at = p_now
+                from (
+                    select w.msg_id from %s w
+                    where w.vt <= p_now and (w.headers -> 'rank') is null
+                    order by w.vt limit p_limit for update skip locked
+                ) picked
+                where q.msg_id = picked.msg_id
+                returning q.msg_id, (q.message ->> 'step_uuid')::uuid, true;
+            get diagnostics v_taken = row_count;
+            if v_taken < p_limit then
+                return query
+                    update %s q set vt = p_until, headers = null, read_ct = q.read_ct + 1, last_read_at = p_now
+                    from (
+                        select w.msg_id from %s w
+                        where (w.headers -> 'rank') is not null
+                        order by ((w.headers -> 'rank')::bigint) limit p_limit - v_taken for update skip locked
+                    ) picked
+                    where q.msg_id = picked.msg_id
+                    returning q.msg_id, (q.message ->> 'step_uuid')::uuid, false;
+            end if;
+        end
+        $body$ $$, 'queue_take:' || p_namespace, v_table, v_table, v_table, v_table);
+
+    -- Locked messages are skipped: a finish that is deleting one must not wait for a renewal that waits for the finish.
+    execute format($$
+        create or replace function tasker.%I(p_messages bigint[], p_until timestamptz) returns void language sql
+        set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+        as $body$
+            update %s q set vt = p_until
+            from (select w.msg_id from %s w where w.msg_id = any (p_messages) for update skip locked) held
+            where q.msg_id = held.msg_id
+        $body$ $$, 'queue_renew:' || p_namespace, v_table, v_table);
+
+    execute format($$
+        create or replace function tasker.%I(out next_due timestamptz, out first_rank bigint) language plpgsql
+        set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_sort = off
+        as $body$
+        begin
+            next_due := (select w.vt from %s w where (w.headers -> 'rank') is null order by w.vt limit 1);
+            first_rank := (select (w.headers -> 'rank')::bigint from %s w where (w.headers -> 'rank') is not null
+                           order by ((w.headers -> 'rank')::bigint) limit 1);
+        end
+        $body$ $$, 'queue_next:' || p_namespace, v_table, v_table);
+end
+$install$;
+
+-- Creates the namespace and its queues unless they exist. Safe to call from many hosts at once.
+create or replace function tasker.namespace_create(p_namespace text) returns void
+language plpgsql as $$
+declare
+    v_queue text := p_namespace || '_queue';
+    v_table text := 'q_' || v_queue;
+begin
+    if exists (select from tasker.namespaces where name = p_namespace) then
+        return;
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('tasker.namespace:' || p_namespace, 0));
+    if exists (select from tasker.namespaces where name = p_namespace) then
+        return;
+    end if;
+    perform pgmq.create(v_queue);
+    -- PGMQ's own index on vt serves no query of ours or its own (pgmq.read compares vt with a volatile function).
+    execute format('drop index if exists pgmq.%I', v_table || '_vt_idx');
+    execute format('create index if not exists %I on pgmq.%I (((headers -> ''rank'')::bigint)) where (headers -> ''rank'') is not null',
+                   v_table || '_ready', v_table);
+    execute format('create index if not exists %I on pgmq.%I (vt) where (headers -> ''rank'') is null',
+                   v_table || '_due', v_table);
+    execute format('alter table pgmq.%I set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
+                    autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05)',
+                   v_table);
+    perform tasker.queue_install(p_namespace);
+    insert into tasker.namespaces (name, queue_sequence)
+    values (p_namespace, pg_get_serial_sequence(format('pgmq.%I', v_table), 'msg_id')::regclass);
+end
+$$;
+
+-- After an upgrade of this file the functions of existing namespaces are made anew.
+select tasker.queue_install(name) from tasker.namespaces;

@@ -1,0 +1,197 @@
+-- Finishing: applies outcomes, readies successors and takes the next steps for the same worker, in one transaction.
+--
+-- Parallel arrays, one element per outcome; p_kind is
+--   succeeded   p_value is the step's value
+--   failed      p_value is the error; with p_retry_after the step waits that long and is tried again, else it is in error
+--   released    given back without having run to its end: the attempt does not count, another worker takes it at once,
+--               or after p_retry_after
+--
+-- An outcome counts only while its step is in_progress, held by p_worker, at that attempt; otherwise it changes nothing
+-- and its step is listed in `superseded`. The task rows are locked first, in uuid order, and guard everything else:
+-- siblings finishing on two workers cannot deadlock, and the last of many parallel steps sees that it is the last.
+--
+-- The last row returned has no step; its summary is {"superseded": [step uuids], "ended": [task uuids],
+-- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due}.
+
+create or replace function tasker.steps_finish(
+    p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
+    p_retry_after interval[], p_metadata json[],
+    p_namespaces text[], p_want int, p_lease interval
+) returns setof tasker.claimed
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+    v_now timestamptz := tasker.now();
+    v_until timestamptz := v_now + p_lease;
+    v_namespace text;
+    v_rank bigint;
+    v_first_rank bigint;         -- of everything that waits in the queues of this worker
+    v_due timestamptz;
+    v_next timestamptz;
+    v_waiting text[] := '{}';    -- namespaces whose queues hold something to take
+    v_left text[] := '{}';       -- namespaces that got work which this worker does not take itself
+    v_change record;
+    v_got record;
+    v_steps uuid[] := '{}';      -- taken by this worker, in the order they are returned
+    v_accepted uuid[];
+    v_ended uuid[];
+begin
+    perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
+
+    if p_want > 0 then
+        foreach v_namespace in array p_namespaces loop
+            execute format('select next_due, first_rank from tasker.%I()', 'queue_next:' || v_namespace)
+            into v_due, v_rank;
+            v_next := least(v_next, v_due);
+            v_first_rank := least(v_first_rank, v_rank);
+            if v_rank is not null or v_due <= v_now then
+                v_waiting := v_waiting || v_namespace;
+            end if;
+        end loop;
+    end if;
+
+    for v_change in
+        with moved as (
+            update tasker.steps s
+            set state = case o.kind when 'succeeded' then 'complete' when 'released' then 'enqueued'
+                        else case when o.retry_after is null then 'error' else 'waiting_for_retry' end end,
+                state_since = v_now,
+                result = case when o.kind = 'succeeded' then o.value else s.result end,
+                error = case when o.kind = 'failed' then o.value else s.error end,
+                took_ms = o.took_ms,
+                attempts = s.attempts - (o.kind = 'released')::int,
+                retry_at = case when o.kind = 'failed' then v_now + o.retry_after end,
+                worker = null
+            from (
+                select o.*, t.namespace, t.rank, t.state as task_state
+                from unnest(p_task, p_step, p_attempt, p_kind, p_value, p_took_ms, p_retry_after, p_metadata)
+                    as o (task_uuid, step_uuid, attempt, kind, value, took_ms, retry_after, metadata)
+                join tasker.tasks t on t.task_uuid = o.task_uuid
+            ) o
+            where s.step_uuid = o.step_uuid and s.state = 'in_progress' and s.worker = p_worker and s.attempts = o.attempt
+            returning s.step_uuid, s.task_uuid, s.state, s.children, s.msg_id, o.attempt, o.kind, o.value, o.took_ms,
+                      o.retry_after, o.metadata, o.namespace, o.rank, o.task_state
+        ), told as (
+            insert into tasker.step_history (
+                task_uuid, step_uuid, from_state, to_state, at, attempt, worker, took_ms, error, metadata, reason)
+            select task_uuid, step_uuid, 'in_progress', state, v_now, attempt, p_worker, took_ms,
+                   case when kind = 'failed' then value end, metadata, case when kind = 'released' then 'released' end
+            from moved
+        ), freed as (
+            select child, count(*)::int as parents, min(m.namespace) as namespace, min(m.rank) as rank
+            from moved m cross join unnest(m.children) as child
+            where m.state = 'complete' group by child
+        ), successor as (
+            select c.step_uuid, c.waits_on - f.parents as waits_on, f.namespace, f.rank,
+                   c.waits_on = f.parents and (v_first_rank is null or f.rank <= v_first_rank)
+                       and count(*) filter (where c.waits_on = f.parents)
+                           over (order by f.rank, c.position rows unbounded preceding) <= p_want as taken
+            from freed f join tasker.steps c on c.step_uuid = f.child
+            where c.state = 'pending'
+        ), child as (
+            update tasker.steps c
+            set waits_on = n.waits_on,
+                state = case when n.waits_on > 0 then 'pending' when n.taken then 'in_progress' else 'enqueued' end,
+                state_since = case when n.waits_on > 0 then c.state_since else v_now end,
+                attempts = c.attempts + n.taken::int,
+                worker = case when n.taken then p_worker end,
+                msg_id = case when n.waits_on = 0 then nextval(ns.queue_sequence) end
+            from successor n join tasker.namespaces ns on ns.name = n.namespace
+            where c.step_uuid = n.step_uuid
+            returning c.step_uuid, c.task_uuid, c.state, c.attempts, c.msg_id, n.namespace, n.rank, n.taken
+        ), child_told as (
+            insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
+            select task_uuid, step_uuid, 'pending', state, v_now, attempts, case when taken then p_worker end
+            from child where state <> 'pending'
+        ), task_moved as (
+            update tasker.tasks t
+            set steps_done = t.steps_done + d.done, steps_active = t.steps_active + d.active,
+                steps_retrying = t.steps_retrying + d.retrying, steps_failed = t.steps_failed + d.failed,
+                state = tasker.task_state(t.steps_total, t.steps_done + d.done, t.steps_active + d.active,
+                                          t.steps_retrying + d.retrying, t.steps_failed + d.failed),
+                state_since = case when tasker.task_state(t.steps_total, t.steps_done + d.done, t.steps_active + d.active,
+                                          t.steps_retrying + d.retrying, t.steps_failed + d.failed) = t.state
+                              then t.state_since else v_now end,
+                completed_at = case when t.steps_done + d.done = t.steps_total then v_now end
+            from (
+                select task_uuid, sum(done)::int as done, sum(active)::int as active, sum(retrying)::int as retrying,
+                       sum(failed)::int as failed, min(task_state) as old_state
+                from (
+                    select task_uuid, (state = 'complete')::int as done, -(state <> 'enqueued')::int as active,
+                           (state = 'waiting_for_retry')::int as retrying, (state = 'error')::int as failed, task_state
+                    from moved
+                    union all
+                    select task_uuid, 0, 1, 0, 0, null from child where state <> 'pending'
+                ) change
+                group by task_uuid
+            ) d
+            where t.task_uuid = d.task_uuid
+            returning t.task_uuid, d.old_state, t.state
+        ), task_told as (
+            insert into tasker.task_history (task_uuid, from_state, to_state, at)
+            select task_uuid, old_state, state, v_now from task_moved where old_state <> state
+        ), message as (
+            select namespace, msg_id, task_uuid, step_uuid, rank,
+                   case when state in ('complete', 'error') then 'delete'
+                        when retry_after is not null then 'delay' else 'ready' end as change,
+                   v_now + retry_after as vt
+            from moved
+            union all
+            select namespace, msg_id, task_uuid, step_uuid, rank, case when taken then 'insert_taken' else 'insert' end,
+                   case when taken then v_until else v_now end
+            from child where state <> 'pending'
+        )
+        select namespace,
+               array_agg(msg_id) filter (where change = 'delete') as deleted,
+               array_agg(msg_id) filter (where change = 'delay') as delayed,
+               array_agg(vt) filter (where change = 'delay') as delayed_until,
+               array_agg(msg_id) filter (where change = 'ready') as readied,
+               array_agg(rank) filter (where change = 'ready') as readied_rank,
+               array_agg(msg_id) filter (where change like 'insert%') as inserted,
+               array_agg(task_uuid) filter (where change like 'insert%') as inserted_task,
+               array_agg(step_uuid) filter (where change like 'insert%') as inserted_step,
+               array_agg(vt) filter (where change like 'insert%') as inserted_vt,
+               array_agg(case when change = 'insert' then rank end) filter (where change like 'insert%') as inserted_rank,
+               array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
+               coalesce(bool_or(change in ('insert', 'ready')), false) as leaves_work,
+               min(vt) filter (where change = 'delay') as next_due,
+               (select array_agg(step_uuid) from moved) as accepted,
+               (select array_agg(task_uuid) from task_moved
+                where state in ('complete', 'error', 'blocked_by_failures')) as ended
+        from message group by namespace
+    loop
+        execute format('select tasker.%I($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)',
+                       'queue_apply:' || v_change.namespace)
+        using v_change.deleted, v_change.delayed, v_change.delayed_until, v_change.readied, v_change.readied_rank, v_now,
+              v_change.inserted, v_change.inserted_task, v_change.inserted_step, v_change.inserted_vt,
+              v_change.inserted_rank;
+        v_steps := v_steps || coalesce(v_change.taken, '{}');
+        v_next := least(v_next, v_change.next_due);
+        v_accepted := v_change.accepted;
+        v_ended := v_change.ended;
+        if v_change.leaves_work then
+            v_left := v_left || v_change.namespace;
+        end if;
+    end loop;
+
+    foreach v_namespace in array v_waiting loop
+        exit when cardinality(v_steps) >= p_want;
+        select * into v_got from tasker.steps_take(
+            p_worker, v_namespace, v_now, v_until, p_want - cardinality(v_steps));
+        v_steps := v_steps || coalesce(v_got.steps, '{}');
+        v_ended := v_ended || v_got.ended;
+    end loop;
+
+    if v_steps <> '{}' then
+        return query select * from tasker.claimed_rows(v_steps);
+    end if;
+    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null, json_build_object(
+        'superseded', case when cardinality(v_accepted) = cardinality(p_step) then '{}'
+                      else array(select s from unnest(p_step) s where s <> all (coalesce(v_accepted, '{}'))) end,
+        'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from v_next - v_now)))::tasker.claimed;
+end
+$$;
