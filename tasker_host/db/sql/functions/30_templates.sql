@@ -9,8 +9,10 @@ declare
     v_id int;
 begin
     perform tasker.namespace_create(p_namespace);
-    insert into tasker.templates (namespace, name, version, sha256, content, registered_at)
-    values (p_namespace, p_name, p_version, p_sha256, p_content, clock_timestamp())
+    insert into tasker.templates (namespace, name, version, sha256, content, steps, roots, registered_at)
+    select p_namespace, p_name, p_version, p_sha256, p_content, count(*), count(*) filter (where s.parents = '{}'),
+           clock_timestamp()
+    from json_to_recordset(p_steps) as s (parents int[])
     on conflict (sha256) do nothing
     returning template_id into v_id;
     if v_id is null then

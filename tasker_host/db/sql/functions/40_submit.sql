@@ -31,20 +31,17 @@ begin
             identity_key, correlation_id, parent_correlation_id, initiator, source_system, reason, created_at, start_at,
             completed_at)
         select n.task_uuid, t.template_id, t.namespace,
-               case when size.roots = 0 then 'complete' when n.start_at > v_now then 'pending' else 'steps_in_process' end,
-               v_now, size.steps, size.roots,
+               case when t.roots = 0 then 'complete' when n.start_at > v_now then 'pending' else 'steps_in_process' end,
+               v_now, t.steps, t.roots,
                extract(epoch from greatest(n.start_at, v_now))::numeric * 1000000 - n.priority * v_aging,
-               n.priority, n.context, array(select json_array_elements_text(n.tags)),
+               n.priority, n.context, case when n.tags is null then '{}' else array(select json_array_elements_text(n.tags)) end,
                n.identity, n.correlation, n.parent_correlation, n.initiator, n.source, n.reason, v_now, n.start_at,
-               case when size.roots = 0 then v_now end
+               case when t.roots = 0 then v_now end
         from unnest(p_task, p_template, p_context, p_priority, p_identity, p_tags, p_correlation, p_parent_correlation,
                     p_initiator, p_source, p_reason, p_start_at)
                  as n (task_uuid, template_id, context, priority, identity, tags, correlation, parent_correlation,
                        initiator, source, reason, start_at)
         join tasker.templates t on t.template_id = n.template_id
-        cross join lateral (
-            select count(*)::int as steps, (count(*) filter (where parents = '{}'))::int as roots
-            from tasker.template_steps ts where ts.template_id = n.template_id) size
         on conflict (identity_key) where identity_key is not null do nothing
         returning task_uuid, state
     ), told as (
@@ -54,27 +51,24 @@ begin
     select array_agg(task_uuid) into v_created from made;
 
     for v_namespace, v_ids, v_tasks, v_steps, v_vt, v_rank in
-        with step as (
-            select t.task_uuid, t.namespace, t.rank, t.start_at, ts.*, tasker.uuid7() as step_uuid, ns.queue_sequence
-            from unnest(v_created) as c (task_uuid)
-            join tasker.tasks t on t.task_uuid = c.task_uuid
-            join tasker.namespaces ns on ns.name = t.namespace
-            cross join lateral (
-                select * from tasker.template_steps ts where ts.template_id = t.template_id order by ts.position) ts
-        ), key as (
-            select task_uuid, array_agg(step_uuid order by position) as ids from step group by task_uuid
-        ), made as (
+        with made as (
             insert into tasker.steps (
                 step_uuid, task_uuid, position, name, template_step, state, state_since, waits_on, parents, children,
                 reads, max_attempts, msg_id)
-            select s.step_uuid, s.task_uuid, s.position, s.name, s.name,
+            select k.ids[s.position], t.task_uuid, s.position, s.name, s.name,
                    case when s.parents = '{}' then 'enqueued' else 'pending' end, v_now, cardinality(s.parents),
                    case when s.parents = '{}' then '{}' else array(select k.ids[p] from unnest(s.parents) p) end,
                    case when s.children = '{}' then '{}' else array(select k.ids[p] from unnest(s.children) p) end,
                    case when s.reads = '{}' then '{}' else array(select k.ids[p] from unnest(s.reads) p) end,
                    s.max_attempts,
-                   case when s.parents = '{}' then nextval(s.queue_sequence) end
-            from key k join step s on s.task_uuid = k.task_uuid
+                   case when s.parents = '{}' then nextval(ns.queue_sequence) end
+            from unnest(v_created) as c (task_uuid)
+            join tasker.tasks t on t.task_uuid = c.task_uuid
+            join tasker.namespaces ns on ns.name = t.namespace
+            cross join lateral (
+                select array_agg(tasker.uuid7() order by position) as ids
+                from tasker.template_steps where template_id = t.template_id) k
+            join tasker.template_steps s on s.template_id = t.template_id
             returning step_uuid, task_uuid, msg_id
         )
         select t.namespace, array_agg(m.msg_id), array_agg(m.task_uuid), array_agg(m.step_uuid),

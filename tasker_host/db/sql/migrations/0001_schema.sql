@@ -15,6 +15,8 @@ create table tasker.templates (
     version text not null,
     sha256 text not null unique check (length(sha256) = 64),
     content json not null,
+    steps int not null,                      -- that a task starts with
+    roots int not null,                      -- of these, without parents
     registered_at timestamptz not null       -- the latest registration of (namespace, name, version) is the current one
 );
 create index templates_by_name on tasker.templates (namespace, name, version, registered_at desc);
