@@ -1,0 +1,1 @@
+"""Claim → run → finish, for many steps at once."""

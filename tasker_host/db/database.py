@@ -1,0 +1,154 @@
+"""Connections to one PostgreSQL server, and one clear message for each way in which there is none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from tasker_host.errors import DatabaseTooOld, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+MINIMUM_VERSION = 15
+
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TooManyConnectionsError,
+    OSError,
+    TimeoutError,
+)
+"""What says that the server or the connection is gone, and that another connection may do better."""
+
+_REFUSED = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ClientConfigurationError,
+    ValueError,
+)
+
+
+def shown(dsn: str) -> str:
+    """The DSN without its password and options, for messages and logs."""
+    try:
+        parts = urlsplit(dsn)
+        where = parts.hostname or "local socket"
+        if parts.port is not None:
+            where = f"{where}:{parts.port}"
+    except ValueError:
+        return "an unreadable URL"
+    return f"{parts.scheme}://{parts.username + '@' if parts.username else ''}{where}{parts.path}"
+
+
+class Database:
+    """A DSN, kept exactly as given, and a pool of connections to it.
+
+    Work that holds a connection for long (a worker, a listener) opens its own by `connect`; requests borrow one by
+    `acquire`. Raises DatabaseUnavailable, DatabaseTooOld.
+    """
+
+    def __init__(
+        self, dsn: str, *, pool_size: int = 5, connect_timeout_seconds: float = 10, statement_cache_size: int = 100
+    ) -> None:
+        self.dsn = dsn
+        self._pool_size = pool_size
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._statement_cache_size = statement_cache_size
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+        self.server_version: int = 0
+
+    async def connect(self, *, role: str, **settings: str) -> Connection:
+        """A connection of its own for `role` (seen in pg_stat_activity); the caller closes it."""
+        try:
+            connection = await asyncpg.connect(
+                self.dsn,
+                timeout=self._connect_timeout_seconds,
+                statement_cache_size=self._statement_cache_size,
+                server_settings={"application_name": f"tasker {role}", **settings},
+            )
+        except _REFUSED as error:
+            raise DatabaseUnavailable(
+                f"the database {shown(self.dsn)} refused the connection: {error}; check DATABASE_URL"
+            ) from error
+        except (*CONNECTION_LOST, asyncpg.PostgresError) as error:
+            raise DatabaseUnavailable(
+                f"the database {shown(self.dsn)} cannot be reached: {error or type(error).__name__};"
+                " is the server running, and is DATABASE_URL right?"
+            ) from error
+        version = connection.get_server_version()
+        if version.major < MINIMUM_VERSION:
+            await connection.close()
+            raise DatabaseTooOld(
+                f"the database {shown(self.dsn)} is PostgreSQL {version.major}; tasker-host needs"
+                f" {MINIMUM_VERSION} or newer: upgrade the server, or unset DATABASE_URL to use the embedded one"
+            )
+        self.server_version = version.major
+        return connection
+
+    async def open(self) -> None:
+        """Opens the pool; the first connection proves that the server is there and new enough."""
+        async with self._opening:
+            if self._pool is not None:
+                return
+            probe = await self.connect(role="start")
+            await probe.close()
+            self._pool = await asyncpg.create_pool(
+                self.dsn,
+                min_size=1,
+                max_size=self._pool_size,
+                timeout=self._connect_timeout_seconds,
+                command_timeout=60,
+                statement_cache_size=self._statement_cache_size,
+                server_settings={"application_name": "tasker host", "idle_in_transaction_session_timeout": "60s"},
+                reset=_keep,
+            )
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """A pooled connection. Raises DatabaseUnavailable when there is none or it is lost on the way."""
+        if self._pool is None:
+            raise DatabaseUnavailable("the database is not open: the host has not started, or has stopped")
+        try:
+            async with self._pool.acquire(timeout=self._connect_timeout_seconds) as connection:
+                yield connection
+        except CONNECTION_LOST as error:
+            raise DatabaseUnavailable(
+                f"the connection to the database {shown(self.dsn)} was lost: {error or type(error).__name__}"
+            ) from error
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with self.acquire() as connection:
+            return await connection.fetch(sql, *arguments)
+
+    async def fetchrow(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
+        async with self.acquire() as connection:
+            return await connection.fetchrow(sql, *arguments)
+
+    async def fetchval(self, sql: str, *arguments: Any) -> Any:
+        async with self.acquire() as connection:
+            return await connection.fetchval(sql, *arguments)
+
+    async def close(self) -> None:
+        if self._pool is None:
+            return
+        pool, self._pool = self._pool, None
+        try:
+            async with asyncio.timeout(5):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+async def _keep(connection: Connection) -> None:
+    """No reset between borrowers: it would cost a round trip per call, and nobody here changes session state."""

@@ -1,0 +1,162 @@
+"""The kernel's calls from Python: each takes a batch, is one round trip and one transaction (`sql/functions/`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from tasker_host.domain.ids import WorkerId
+
+if TYPE_CHECKING:
+    from asyncpg import Connection, Record
+
+
+class Claimed(NamedTuple):
+    """A step this worker holds; `context`, `values`, `inputs` and `checkpoint` are JSON texts or None."""
+
+    step_uuid: UUID
+    task_uuid: UUID
+    namespace: str
+    template_id: int
+    name: str
+    template_step: str
+    attempt: int
+    max_attempts: int
+    msg_id: int
+    correlation_id: UUID
+    context: str
+    values: str | None
+    inputs: str | None
+    checkpoint: str | None
+
+
+class Outcome(NamedTuple):
+    """What became of one attempt; `value` is the step's value or its error, as JSON text.
+
+    `retry_after` set on a failure means the step waits that long and is tried again; unset, it is in error.
+    """
+
+    task_uuid: UUID
+    step_uuid: UUID
+    attempt: int
+    kind: Literal["succeeded", "failed", "released"]
+    value: str | None
+    took_ms: float | None
+    retry_after: timedelta | None
+    metadata: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The answer to a claim or a finish."""
+
+    steps: list[Claimed]
+    ended: list[UUID] = field(default_factory=list)
+    """Tasks that came to rest by this call: complete, error or blocked."""
+    superseded: list[UUID] = field(default_factory=list)
+    """Steps whose outcome changed nothing: their lease or attempt was no longer ours."""
+    left: list[str] = field(default_factory=list)
+    """Namespaces that got work which this worker did not take itself."""
+    next_due_seconds: float | None = None
+    """Until the next message comes due; None when nothing waits for a time."""
+
+
+class NewTask(NamedTuple):
+    """One element of `tasks_submit`; `context` and `tags` are JSON texts."""
+
+    task_uuid: UUID
+    template_id: int
+    context: str
+    priority: int
+    identity_key: str | None
+    tags: str | None
+    correlation_id: UUID
+    parent_correlation_id: UUID | None
+    initiator: str
+    source_system: str
+    reason: str
+    start_at: datetime | None
+
+
+async def tasks_submit(connection: Connection, tasks: Sequence[NewTask], *, aging_interval: timedelta) -> list[bool]:
+    """Create tasks; for each, in order, whether it was created or its identity belongs to another task.
+
+    SQL: `functions/40_submit.sql`.
+    """
+    rows = await connection.fetch(
+        "select created from tasker.tasks_submit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        *zip(*tasks, strict=True),
+        aging_interval,
+    )
+    return [row[0] for row in rows]
+
+
+async def steps_claim(
+    connection: Connection, worker: WorkerId, namespaces: Sequence[str], *, want: int, lease: timedelta
+) -> Taken:
+    """Take up to `want` steps of these namespaces. SQL: `functions/50_claim.sql`."""
+    return _taken(
+        await connection.fetch("select * from tasker.steps_claim($1, $2, $3, $4)", worker, namespaces, want, lease)
+    )
+
+
+async def steps_finish(
+    connection: Connection,
+    worker: WorkerId,
+    outcomes: Sequence[Outcome],
+    namespaces: Sequence[str],
+    *,
+    want: int,
+    lease: timedelta,
+) -> Taken:
+    """Apply outcomes and take up to `want` next steps, in one transaction.
+
+    Outcomes whose lease or attempt is no longer ours change nothing and come back in `.superseded`.
+    SQL: `functions/60_finish.sql`.
+    """
+    return _taken(
+        await connection.fetch(
+            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            worker,
+            *zip(*outcomes, strict=True),
+            namespaces,
+            want,
+            lease,
+        )
+    )
+
+
+async def steps_renew(
+    connection: Connection, worker: WorkerId, held: Sequence[Claimed], *, lease: timedelta
+) -> list[UUID]:
+    """Push out the leases of running steps; those returned are no longer ours and are to be stopped.
+
+    SQL: `functions/70_renew.sql`.
+    """
+    rows = await connection.fetch(
+        "select * from tasker.steps_renew($1, $2, $3, $4, $5, $6)",
+        worker,
+        [step.namespace for step in held],
+        [step.step_uuid for step in held],
+        [step.attempt for step in held],
+        [step.msg_id for step in held],
+        lease,
+    )
+    return [row[0] for row in rows]
+
+
+def _taken(rows: list[Record]) -> Taken:
+    # The last row carries the summary instead of a step.
+    summary = orjson.loads(rows[-1]["summary"])
+    return Taken(
+        steps=[Claimed._make(tuple(row)[:-1]) for row in rows[:-1]],
+        ended=[UUID(task) for task in summary["ended"]],
+        superseded=[UUID(step) for step in summary.get("superseded", ())],
+        left=summary.get("left", []),
+        next_due_seconds=summary["next_due"],
+    )

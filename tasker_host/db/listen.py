@@ -1,0 +1,112 @@
+"""Doorbells: hints that there is something to look at, sent after the commit and never instead of it.
+
+`notify` inside a transaction would take a database-wide lock until the WAL is flushed and so end group commit for the
+whole server. So a bell rings on a connection of its own, with synchronous_commit off, at most once per channel and
+`GATHER_SECONDS`. A bell may be lost; whoever waits also polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from tasker_host.db.database import CONNECTION_LOST, Database
+from tasker_host.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+GATHER_SECONDS = 0.003
+RECONNECT_SECONDS = 1.0
+
+ENDED = "tasker.ended"
+"""Rings when tasks came to rest."""
+
+
+def work(namespace: str) -> str:
+    """The channel that rings when the queue of `namespace` got work."""
+    return f"tasker.work.{namespace}"
+
+
+class Doorbell:
+    """Rings channels, coalesced. `ring` never waits and never raises."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._channels: set[str] = set()
+        self._wanted = asyncio.Event()
+
+    def ring(self, channels: Iterable[str]) -> None:
+        self._channels.update(channels)
+        if self._channels:
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        connection: Connection | None = None
+        try:
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                channels, self._channels = self._channels, set()
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await self._database.connect(role="doorbell", synchronous_commit="off")
+                    await connection.execute("select pg_notify(c, '') from unnest($1::text[]) c", list(channels))
+                except (DatabaseUnavailable, *CONNECTION_LOST):
+                    # Nobody is told, so everybody polls: the bell is only a hint.
+                    connection = await _dropped(connection)
+                await asyncio.sleep(GATHER_SECONDS)
+        finally:
+            await _dropped(connection)
+
+
+class Listener:
+    """Calls `heard(channel)` for every bell on `channels`, and once for each after every (re)connection.
+
+    A lost connection is noticed at once and made anew; what may have been missed meanwhile is looked up by the caller,
+    who is told by that extra call.
+    """
+
+    def __init__(
+        self, dsn_owner: Database, channels: Sequence[str], heard: Callable[[str], None], *, retry_seconds: float = RECONNECT_SECONDS
+    ) -> None:
+        self._database = dsn_owner
+        self._channels = list(channels)
+        self._heard = heard
+        self._retry_seconds = retry_seconds
+        self.connected = False
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            lost = asyncio.Event()
+            connection: Connection | None = None
+            try:
+                connection = await self._database.connect(role="listener")
+                connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                for channel in self._channels:
+                    await connection.add_listener(channel, self._on_bell)
+                self.connected = True
+                for channel in self._channels:
+                    self._heard(channel)
+                await lost.wait()
+            except (DatabaseUnavailable, *CONNECTION_LOST):
+                pass
+            finally:
+                self.connected = False
+                await _dropped(connection)
+            await asyncio.sleep(self._retry_seconds * random.uniform(0.5, 1.0))
+
+    def _on_bell(self, _connection: object, _pid: int, channel: str, _payload: object) -> None:
+        self._heard(channel)
+
+
+async def _dropped(connection: Connection | None) -> None:
+    if connection is not None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(1):
+                await connection.close()

@@ -1,0 +1,87 @@
+"""Renewing leases from a thread of its own, so that a handler that blocks the event loop loses neither its own lease nor
+its neighbours'."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+
+from tasker_host.db.database import CONNECTION_LOST, Database
+from tasker_host.db.kernel import Claimed, steps_renew
+from tasker_host.domain.ids import WorkerId
+from tasker_host.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+log = structlog.get_logger("tasker.worker")
+
+
+class LeaseKeeper:
+    """Renews, at half the lease, what `held()` returns; reports to `lost` the steps that are no longer ours.
+
+    `held` and `lost` are called on the keeper's thread.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        worker: WorkerId,
+        lease: timedelta,
+        held: Callable[[], list[Claimed]],
+        lost: Callable[[list[UUID]], None],
+    ) -> None:
+        self._database = database
+        self._worker = worker
+        self._lease = lease
+        self._held = held
+        self._lost = lost
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tasker-leases", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops and waits for the thread; a renewal under way is waited for a short while only."""
+        self._stop.set()
+        self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        asyncio.run(self._keep())
+
+    async def _keep(self) -> None:
+        connection: Connection | None = None
+        every = self._lease.total_seconds() / 2
+        wait = every
+        # Blocking here is the point: this loop serves nothing else, and its thread sleeps between renewals.
+        while not self._stop.wait(wait):  # noqa: ASYNC251
+            held = self._held()
+            if not held:
+                wait = every
+                continue
+            try:
+                if connection is None or connection.is_closed():
+                    connection = await self._database.connect(role="leases", synchronous_commit="off")
+                async with asyncio.timeout(every):
+                    lost = await steps_renew(connection, self._worker, held, lease=self._lease)
+                if lost:
+                    self._lost(lost)
+                wait = every
+            except (DatabaseError, *CONNECTION_LOST) as error:
+                # Tried again soon: the lease is still good for about as long as was waited.
+                log.warning("leases not renewed", held=len(held), error=str(error))
+                if connection is not None:
+                    connection.terminate()
+                    connection = None
+                wait = min(1.0, every / 4)
+        if connection is not None:
+            with contextlib.suppress(*CONNECTION_LOST):
+                await connection.close(timeout=1)
