@@ -4,6 +4,7 @@ TaskerError
 ├── ConfigError               a TOML file, variable or setting is wrong            CONFIG_INVALID
 ├── PluginError               a required plugin is missing, refused or failed      PLUGIN_REQUIRED
 ├── TemplateError             a template does not parse or does not hold together  TEMPLATE_INVALID
+├── JsonError                 a value has no JSON form, or a text is not JSON      JSON_INVALID
 ├── RequestError              a request that cannot be carried out
 │   ├── InvalidRequest        wrong types, limits, schema violations               REQUEST_INVALID
 │   ├── TemplateNotFound      no template of that namespace, name and version      TEMPLATE_NOT_FOUND
@@ -66,6 +67,17 @@ class PluginError(ProblemsError):
 
 class TemplateError(ProblemsError):
     code = "TEMPLATE_INVALID"
+
+
+class JsonError(TaskerError):
+    """`path` is where in the value (`$.items[3].price`); empty when a text could not be read."""
+
+    code = "JSON_INVALID"
+
+    def __init__(self, message: str, path: str = "") -> None:
+        self.message = message
+        self.path = path
+        super().__init__(f"{path}: {message}" if path else message)
 
 
 class RequestError(ProblemsError):
