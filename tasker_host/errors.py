@@ -10,7 +10,8 @@ TaskerError
 │   ├── TemplateNotFound      no template of that namespace, name and version      TEMPLATE_NOT_FOUND
 │   ├── TemplateUnavailable   its handlers are not installed or failed             TEMPLATE_UNAVAILABLE
 │   ├── TaskExists            the identity is taken by another task                TASK_EXISTS
-│   └── TaskNotFound          no task of that uuid                                 TASK_NOT_FOUND
+│   ├── TaskNotFound          no task of that uuid                                 TASK_NOT_FOUND
+│   └── IllegalMove           the state of a task or step does not allow it        MOVE_ILLEGAL
 ├── DatabaseError             the database cannot be used
 │   ├── DatabaseUnavailable   not reachable, or the connection was lost            DATABASE_UNAVAILABLE
 │   ├── DatabaseTooOld        PostgreSQL before 15                                 DATABASE_TOO_OLD
@@ -104,6 +105,10 @@ class TaskExists(RequestError):
 
 class TaskNotFound(RequestError):
     code = "TASK_NOT_FOUND"
+
+
+class IllegalMove(RequestError):
+    code = "MOVE_ILLEGAL"
 
 
 class DatabaseError(TaskerError):

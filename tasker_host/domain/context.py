@@ -69,9 +69,7 @@ class StepContext:
     def get_all_dependency_results(self, prefix: str) -> list[Any]:
         """Values other than None of the earlier steps whose name starts with `prefix`, ordered by name."""
         return [
-            value
-            for name, value in sorted(self.dependencies.items())
-            if name.startswith(prefix) and value is not None
+            value for name, value in sorted(self.dependencies.items()) if name.startswith(prefix) and value is not None
         ]
 
     @property

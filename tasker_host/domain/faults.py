@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -27,10 +28,10 @@ _KINDS = {
     "bool_parsing": "must be true or false",
     "tuple_type": "must be a list",
     "list_type": "must be a list",
-    "dict_type": "must be a mapping",
-    "mapping_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
+    "dict_type": "must be {mapping}",
+    "mapping_type": "must be {mapping}",
+    "model_type": "must be {mapping}",
+    "model_attributes_type": "must be {mapping}",
 }
 
 
@@ -52,12 +53,25 @@ def path_text(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def faults(error: ValidationError, model: type[BaseModel], hints: Mapping[str, str] | None = None) -> list[Fault]:
-    """All faults in `error`, raised by `model`. `hints` says of unknown keys what to write instead."""
+def faults(
+    error: ValidationError,
+    model: type[BaseModel],
+    hints: Mapping[str, str] | None = None,
+    *,
+    mapping: str = "a mapping",
+) -> list[Fault]:
+    """All faults in `error`, raised by `model`.
+
+    `hints` says of unknown keys what to write instead; `mapping` is what the author calls a mapping.
+    """
     found = []
     for item in error.errors(include_url=False, include_context=True):
         path = tuple(part for part in item["loc"] if part != "[key]")
-        found.append(Fault(path, _message(item, model, path, hints or {}), item["type"]))
+        if item["type"] == "extra_forbidden":
+            message = _unknown_key(str(path[-1]), _model_at(model, path[:-1]), hints or {})
+        else:
+            message = _message(item, mapping)
+        found.append(Fault(path, message, item["type"]))
     return found
 
 
@@ -66,27 +80,24 @@ def keys_of(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _message(item: Mapping[str, Any], model: type[BaseModel], path: Path, hints: Mapping[str, str]) -> str:
+def _message(item: Mapping[str, Any], mapping: str) -> str:
     kind, found = item["type"], item["input"]
     if kind == "missing":
         return "is required"
-    if kind == "extra_forbidden":
-        return _unknown_key(str(path[-1]), _model_at(model, path[:-1]), hints)
     if kind == "enum":
         names = str(item["ctx"]["expected"])
         known = [name.strip("' ") for name in names.replace(" or ", ", ").split(",")]
-        return f"must be {names} (got {_shown(found)}){did_you_mean(str(found), known)}"
+        return f"must be {names} (got {_shown(found, mapping)}){did_you_mean(str(found), known)}"
     context = item.get("ctx", {})
     if kind == "value_error":
         text = str(context["error"])
     elif kind in _KINDS:
-        text = _KINDS[kind]
+        text = _KINDS[kind].format(mapping=mapping)
     else:
-        text = item["msg"][0].lower() + item["msg"][1:].replace("Input should", "should")
-        text = text.replace("input should", "must")
+        text = re.sub(r"^\w+ should", "must", item["msg"])
     if kind == "string_type" and isinstance(found, int | float):
         text += "; quote it"
-    return f"{text} (got {_shown(found)})"
+    return f"{text} (got {_shown(found, mapping)})"
 
 
 def _unknown_key(key: str, model: type[BaseModel] | None, hints: Mapping[str, str]) -> str:
@@ -135,7 +146,7 @@ def _bare(kind: Any) -> Any:
             return kind
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, mapping: str) -> str:
     """A short picture of what was found."""
     match value:
         case None:
@@ -143,7 +154,7 @@ def _shown(value: Any) -> str:
         case bool():
             text = "true" if value else "false"
         case Mapping():
-            text = "a mapping"
+            text = mapping
         case list() | tuple():
             text = "a list"
         case _:

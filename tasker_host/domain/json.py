@@ -29,6 +29,9 @@ from tasker_host.errors import JsonError
 MAX_DEPTH = 254
 """Levels of arrays and objects that `dumps` writes and `loads` reads."""
 
+SCALARS = frozenset({str, int, float, bool, type(None)})
+
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _MAX_INTEGER_BITS = 14_284  # 4,300 decimal digits
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep, or part of itself"
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS  # orjson would leave out the fields that start with an underscore
@@ -69,15 +72,39 @@ def loads(text: str | bytes) -> Any:
 def canonical_json(value: Any) -> str:
     """The one text of equal values: keys sorted at every depth, compact, arrays in their order. Raises JsonError.
 
-    1 and 1.0 are different values.
+    1 and 1.0 are different values. Written by the standard library, so that it can be made again anywhere.
     """
-    return json.dumps(plain(value), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    if is_plain(value):
+        try:
+            text = _canonical.encode(value)
+            text.encode()
+        except ValueError:
+            pass  # what is wrong is found below, with its path
+        else:
+            return text
+    return _canonical.encode(plain(value))
 
 
-def plain(value: Any) -> Any:
-    """`value` as dict, list, str, int, float, bool and None only. Raises JsonError naming the path of the fault."""
+def is_plain(value: Any, levels: int = MAX_DEPTH) -> bool:
+    """Whether `value` consists of exactly the types that JSON text is read into."""
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not (type(item) in SCALARS or (levels > 1 and is_plain(item, levels - 1))):
+                return False
+        return True
+    if kind is list:
+        for item in value:  # noqa: SIM110 - a generator would cost more than the check itself
+            if not (type(item) in SCALARS or (levels > 1 and is_plain(item, levels - 1))):
+                return False
+        return True
+    return kind in SCALARS
+
+
+def plain(value: Any, path: str = "$") -> Any:
+    """`value` as dict, list, str, int, float, bool and None only. Raises JsonError naming the path, from `path` on."""
     try:
-        return _plain(value, "$", 1)
+        return _plain(value, path, 1)
     except RecursionError:
         raise JsonError(_TOO_DEEP) from None
 

@@ -61,14 +61,14 @@ def read(text: str, *, source: str) -> Document:
     document = Document(source)
     try:
         if len(text) > MOST_CHARACTERS:
-            raise _Unreadable(1, f"longer than {MOST_CHARACTERS:,} characters")
+            raise _UnreadableError(1, f"longer than {MOST_CHARACTERS:,} characters")
         _check_depth(text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
         finally:
             loader.dispose()
-    except _Unreadable as error:
+    except _UnreadableError as error:
         raise _refusal(source, [Problem(f"{source}:{error.line}", error.message)]) from None
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
@@ -84,7 +84,7 @@ def read(text: str, *, source: str) -> Document:
     return document
 
 
-class _Unreadable(Exception):  # noqa: N818 - private, says what the text is
+class _UnreadableError(Exception):
     def __init__(self, line: int, message: str) -> None:
         self.line = line
         self.message = message
@@ -102,7 +102,7 @@ def _check_depth(text: str) -> None:
             depth += 1
             if depth > MOST_DEPTH:
                 assert event.start_mark is not None
-                raise _Unreadable(event.start_mark.line + 1, f"nested more than {MOST_DEPTH} levels deep")
+                raise _UnreadableError(event.start_mark.line + 1, f"nested more than {MOST_DEPTH} levels deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

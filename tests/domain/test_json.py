@@ -158,6 +158,18 @@ def test_canonical_text_does_not_depend_on_the_order_of_keys() -> None:
     assert json.canonical_json({"b": 1.0, "a": [1, "é"]}) == '{"a":[1,"é"],"b":1.0}'
 
 
+@pytest.mark.parametrize("value", [{"a": float("nan")}, {"a": "\ud800"}, {1: 2}, {"a": object()}])
+def test_canonical_text_refuses_what_json_cannot_say(value: Any) -> None:
+    with pytest.raises(JsonError, match=r"^\$"):
+        json.canonical_json(value)
+
+
+def test_values_read_from_json_are_plain_and_others_are_not() -> None:
+    assert json.is_plain({"a": [1, 2.5, "x", True, None, {}]})
+    for other in ((1,), {1: 2}, {"a": {"b": Word.YES}}, [Decimal(1)], [{"a": (1,)}]):
+        assert not json.is_plain(other)
+
+
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

@@ -160,7 +160,7 @@ def test_a_template_needs_its_identity(key: str) -> None:
          "here steps[0].retry.max_backoff_ms: must be less than or equal to 3600000 (got 3600001)"),
         (with_steps({"name": "a", "handler": {}}), "here steps[0].handler.callable: is required"),
         (with_steps({"name": "a", "handler": {"callable": ""}}),
-         "here steps[0].handler.callable: string should have at least 1 character (got '')"),
+         "here steps[0].handler.callable: must have at least 1 character (got '')"),
         (with_steps(step("a", "ghost")), "here steps[0].dependencies[0]: step 'a': depends on unknown step 'ghost'"),
         (with_steps(step("a", "b"), step("b", "a")), "here steps[0].dependencies[0]: cycle a → b → a"),
         (with_steps(step("a", type="decision")), "here steps[0]: step 'a': a decision needs at least one dependency"),
