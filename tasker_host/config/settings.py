@@ -1,0 +1,168 @@
+"""The settings: their types, bounds and meaning. Default values are in the TOML that ships, `config/base/`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tasker_host.domain.template import Backoff
+
+MAX_CONTEXT_DEPTH = 200
+"""Below the depth to which JSON is read at all, so that a result may wrap a context."""
+
+
+class _Section(BaseModel):
+    # Strict: TOML has types, so `slots = "many"` and `slots = 1.5` are mistakes. What comes from a variable has no type
+    # of its own and is converted before (see resolve).
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _postgres_url(value: Any) -> Any:
+    if isinstance(value, str) and value and not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql:// or postgres://")
+    return value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+DatabaseUrl = Annotated[str, BeforeValidator(_postgres_url)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+
+
+class AutoMigrate(StrEnum):
+    EMBEDDED = "embedded"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class WorkerMode(StrEnum):
+    HYBRID = "hybrid"
+    EVENT_DRIVEN = "event_driven"
+    POLLING = "polling"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class DatabaseSettings(_Section):
+    url: DatabaseUrl = Field(repr=False, description="PostgreSQL 15 or newer; empty: the embedded server.")
+    listen_url: DatabaseUrl = Field(
+        repr=False, description="Direct connection for LISTEN when `url` is a pooler; empty: `url`."
+    )
+    embedded: bool = Field(description="Whether the embedded server may be started when `url` is empty.")
+    data_dir: str = Field(description="Data directory of the embedded server; empty: the user's own default.")
+    embedded_binaries: str = Field(description="Directory with `initdb` and `postgres`; empty: looked for.")
+    pool_size: int = Field(
+        ge=1, le=100, description="Connections that this process opens at most, beside the worker's."
+    )
+    connect_timeout_seconds: Seconds = Field(description="How long one attempt to connect may take.")
+    statement_cache_size: int = Field(
+        ge=0, le=10_000, description="Prepared statements per connection; 0 for PgBouncer."
+    )
+    auto_migrate: AutoMigrate = Field(
+        strict=False, description="Which databases are migrated at the start: the embedded one, every one, or none."
+    )
+
+
+class RetrySettings(_Section):
+    backoff: Backoff = Field(strict=False, description="How the wait grows with each attempt.")
+    base_ms: int = Field(ge=0, le=3_600_000, description="Wait before the second attempt, in milliseconds.")
+    max_ms: int = Field(ge=0, le=3_600_000, description="Longest wait, in milliseconds.")
+    jitter: float = Field(ge=0, le=1, description="Fraction by which a wait is spread, below and above.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> RetrySettings:
+        if self.base_ms > self.max_ms:
+            raise ValueError(f"base_ms is {self.base_ms}, more than max_ms, which is {self.max_ms}")
+        return self
+
+
+class WorkerSettings(_Section):
+    id: str = Field(max_length=200, description="Name of this worker in leases and history; empty: made at the start.")
+    mode: WorkerMode = Field(strict=False, description="How new work is noticed: doorbells, polling, or both.")
+    slots: int = Field(ge=1, le=10_000, description="Steps that run at the same time.")
+    thread_slots: int = Field(ge=1, le=1_000, description="How many of them may be handlers written without async.")
+    max_claim: int = Field(ge=1, le=10_000, description="Steps taken in one call at most.")
+    lease_seconds: int = Field(ge=1, le=86_400, description="How long a silent worker keeps its steps.")
+    poll_interval_seconds: Seconds = Field(description="Pause between polls.")
+    aging_interval_seconds: Seconds = Field(description="Waiting this long counts as much as one level of priority.")
+    handler_timeout_seconds: Seconds = Field(description="How long a handler may run when its step does not say.")
+    shutdown_grace_seconds: float = Field(ge=0, le=86_400, description="Time for running handlers after SIGTERM.")
+    tags: Names = Field(description="Take only steps whose tags are among these; empty: every step.")
+    namespaces: Names = Field(description="Serve only these namespaces; empty: all of them.")
+    retry: RetrySettings = Field(description="For steps whose template does not say how to retry.")
+
+
+class WebSettings(_Section):
+    enabled: bool = Field(description="Whether `tasker run` serves HTTP.")
+    host: str = Field(min_length=1, description="Address to listen on.")
+    port: int = Field(ge=0, le=65_535, description="0: any free one.")
+    request_body_max_bytes: int = Field(
+        ge=1_024, le=1_073_741_824, description="Larger requests are answered with 413."
+    )
+
+
+class PluginSettings(_Section):
+    """One `[plugins.<name>]`. The only defaults outside the TOML that ships, which cannot know the names."""
+
+    enabled: bool = Field(default=True, description="False: never imported.")
+    required: bool = Field(default=False, description="Missing, refused or failed: the host does not start.")
+    settings: dict[str, Any] = Field(default_factory=dict, repr=False, description="Checked by the plugin's own model.")
+
+
+class PluginsSettings(_Section):
+    autoload: bool = Field(description="False: only plugins that have a section here are imported.")
+    named: dict[str, PluginSettings] = Field(description="The `[plugins.<name>]` sections by name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sections_by_name(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        own = {key: value for key, value in data.items() if key == "autoload"}
+        return {**own, "named": {key: value for key, value in data.items() if key != "autoload"}}
+
+
+class LimitsSettings(_Section):
+    context_max_bytes: int = Field(ge=1_024, le=268_435_456, description="A task's context, as compact JSON.")
+    context_max_depth: int = Field(ge=1, le=MAX_CONTEXT_DEPTH, description="Nesting of a task's context.")
+    result_max_bytes: int = Field(ge=1_024, le=268_435_456, description="The value that a handler returns, as JSON.")
+    page_size_max: int = Field(ge=1, le=1_000, description="Rows in one page of the API.")
+
+
+class TelemetrySettings(_Section):
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(strict=False, description="Least level logged.")
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+        strict=False, description="auto: console on a terminal, else a JSON object a line."
+    )
+
+
+class TemplatesSettings(_Section):
+    paths: Names = Field(description="More YAML templates: files, or directories read with all below them.")
+
+
+class Settings(_Section):
+    """Everything that can be configured."""
+
+    database: DatabaseSettings
+    worker: WorkerSettings
+    web: WebSettings
+    plugins: PluginsSettings
+    limits: LimitsSettings
+    telemetry: TelemetrySettings
+    templates: TemplatesSettings
