@@ -42,9 +42,13 @@ def checked(
     for fault in found:
         if fault.path in (known_wrong or ()):
             continue
-        message = without_passwords(fault.message)
+        value = _value_at(values, fault.path[len(at) :])
+        message = fault.message
         if is_secret(fault.path, models):
             message = _FOUND.sub(f" (got {MASK})", message)
+        elif isinstance(value, str) and (hidden := without_passwords(value)) != value:
+            # The message may have only the beginning of a long URL, in which its password is not to be recognised.
+            message = f"{_FOUND.sub('', message)} (got {hidden!r})"
         origin = nearest(origins, fault.path)
         source, line = ("", 0) if origin is None else (origin.source, origin.line or 0)
         located.append((source, line, Problem(str(origin or ""), f"{label(fault.path)}: {message}")))
@@ -52,6 +56,15 @@ def checked(
     located.sort(key=lambda item: item[:2])
     problems += [problem for *_, problem in located]
     return None
+
+
+def _value_at(values: Any, path: Path) -> Any:
+    for part in path:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return values
 
 
 def _in_file(fault: Fault, at: Path) -> Fault:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from tasker_host.config.check import Model, checked
 from tasker_host.config.origins import Origin, dotted, nearest
 from tasker_host.config.resolve import UNTYPED, from_text, type_at
-from tasker_host.config.secrets import is_secret, masked
+from tasker_host.config.secrets import is_secret, shown
 from tasker_host.config.settings import Settings
 from tasker_host.domain.faults import Path as KeyPath
 from tasker_host.domain.faults import keys_of
@@ -33,6 +33,16 @@ class Entry:
     def key(self) -> str:
         """`worker.retry.base_ms`"""
         return dotted(self.path)
+
+    @property
+    def table(self) -> str:
+        """`worker.retry`"""
+        return dotted(self.path[:-1])
+
+    @property
+    def name(self) -> str:
+        """`base_ms`"""
+        return dotted(self.path[-1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +68,14 @@ class Config:
 
     def describe(self, models: Mapping[str, type[BaseModel]] | None = None) -> list[Entry]:
         """Every setting in the order of the sections. `models`, by plugin, tell which of their settings are secret."""
+        models = models or {}
         entries = []
         for section in Settings.model_fields:
             for path, value in _leaves(self._values[section], (section,)):
-                secret = is_secret(path, models or {})
+                secret = is_secret(path, models)
                 origin = nearest(self._places, path)
                 assert origin is not None, path
-                entries.append(Entry(path, masked(value, secret=secret), origin, secret))
+                entries.append(Entry(path, shown(value, path, models), origin, secret))
         return entries
 
     def plugin_settings(self, name: str, model: type[Model]) -> Model:

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from tasker_host.config.layers import Layer
 from tasker_host.config.origins import Origin, label, nearest
-from tasker_host.config.settings import PluginSettings, PluginsSettings, Settings
+from tasker_host.config.settings import PluginSettings, Settings
 from tasker_host.config.substitute import SubstitutionError, substitute
 from tasker_host.config.variables import Text
 from tasker_host.domain.faults import Path
@@ -90,7 +90,7 @@ class Resolver:
 
 
 def _setting_type(path: Path) -> Any:
-    if path[0] == "plugins" and len(path) > 1 and path[1] not in PluginsSettings.model_fields:
+    if path[0] == "plugins" and len(path) > 1 and path[1] != "autoload":
         return type_at(PluginSettings, path[2:])
     return type_at(Settings, path)
 

@@ -14,7 +14,8 @@ from tasker_host.domain.faults import Path
 MASK = "•••"
 
 _NAME = re.compile(r"password|passwd|passphrase|secret|token|api_?key|private_?key|credential")
-_IN_URL = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@:]*:)[^\s/]*(?=@)")
+# A password may hold what a URL should not: as long as an @ follows, rather too much is masked than too little.
+_IN_URL = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@:]*:)(?:[^\s?#]*|\S*)(?=@)")
 _IN_QUERY = re.compile(r"(?P<before>[?&\s](?:\w*password|\w*secret|\w*token|\w*api_?key)=)[^&\s'\"#]+", re.IGNORECASE)
 
 
@@ -38,16 +39,16 @@ def without_passwords(text: str) -> str:
     return _IN_QUERY.sub(rf"\g<before>{MASK}", _IN_URL.sub(rf"\g<before>{MASK}", text))
 
 
-def masked(value: Any, *, secret: bool) -> Any:
-    """The value as it may be shown: secrets as •••, but nothing in place of an empty one."""
+def shown(value: Any, path: Path, models: Mapping[str, type[BaseModel]]) -> Any:
+    """The value at `path` as it may be shown: secrets in it as •••, but nothing in place of an empty one."""
     match value:
         case dict():
-            return {key: masked(item, secret=secret) for key, item in value.items()}
+            return {key: shown(item, (*path, key), models) for key, item in value.items()}
         case list() | tuple():
-            return [masked(item, secret=secret) for item in value]
+            return [shown(item, (*path, index), models) for index, item in enumerate(value)]
         case str() if not value:
             return value
-        case _ if secret:
+        case _ if is_secret(path, models):
             return MASK
         case str():
             return without_passwords(value)

@@ -366,8 +366,8 @@ def test_a_broken_file_does_not_hide_other_mistakes(folder):
     found = problems(environ={"TASKER__WORKER__SLOTS": "x"})
     assert [line.split(": ")[0] for line in found] == [
         "config/base/a.toml:1:2",
-        "variable TASKER__WORKER__SLOTS",
         "config/base/b.toml:2",
+        "variable TASKER__WORKER__SLOTS",
     ]
 
 
