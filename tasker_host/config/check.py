@@ -36,7 +36,7 @@ def checked(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        found = [_in_file(fault, at) for fault in faults(error, model, mapping="a table")]
+        found = [_in_file(fault, at, values) for fault in faults(error, model, mapping="a table")]
     models = {str(at[1]): model} if at[:1] == ("plugins",) else {}
     located: list[tuple[str, int, Problem]] = []
     for fault in found:
@@ -58,6 +58,19 @@ def checked(
     return None
 
 
+def _written(path: Path, values: Any, kind: str) -> Path:
+    """The parts of `path` that are in the file: in a union, pydantic also names the member that did not fit."""
+    written: Path = ()
+    for index, part in enumerate(path):
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            if kind != "missing" or index < len(path) - 1:
+                continue
+        written = (*written, part)
+    return written
+
+
 def _value_at(values: Any, path: Path) -> Any:
     for part in path:
         try:
@@ -67,7 +80,7 @@ def _value_at(values: Any, path: Path) -> Any:
     return values
 
 
-def _in_file(fault: Fault, at: Path) -> Fault:
+def _in_file(fault: Fault, at: Path, values: Mapping[str, Any]) -> Fault:
     """The fault as the author of the file sees it."""
     path, message = (*at, *fault.path), fault.message
     if path[:2] == ("plugins", "named"):
@@ -77,6 +90,7 @@ def _in_file(fault: Fault, at: Path) -> Fault:
             known = [key for key in PluginsSettings.model_fields if key != "named"]
             name = str(path[1])
             message = f"unknown key{did_you_mean(name, known) or f'; a plugin has a section [plugins.{name}]'}"
+    path = (*at, *_written(path[len(at) :], values, fault.kind))
     if fault.kind == "value_error":
         message = message.removesuffix(" (got a table)")  # two keys disagree; the message has their values
     if len(path) == 1:

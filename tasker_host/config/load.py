@@ -35,7 +35,8 @@ def load(
     """The configuration, from the lowest layer to the highest:
 
     the files that ship (`base`, then `environments/<env>`), the user's (in the same order, or one file),
-    `TASKER__SECTION__KEY` variables, `overrides` (nested, or by dotted key: `{"worker.slots": 5}`).
+    `TASKER__SECTION__KEY` variables, `overrides` (nested, or by dotted key: `{"worker.slots": 5}`;
+    None overrides nothing).
 
     `root` is a directory or a file; without it, the variable TASKER_CONFIG, else `./config` when it looks like one.
     `env` goes before TASKER_ENV; without both it is `development`. `environ` is the process's own by default.
@@ -155,6 +156,8 @@ def _name(file: Path, shipped: Path) -> str:
 def _override(overrides: Mapping[str, Any]) -> Layer:
     whole = Layer()
     for key, value in overrides.items():
+        if value is None:
+            continue
         path = tuple(key.split("."))
         values: Any = _tables(value)
         for name in reversed(path):
@@ -166,7 +169,9 @@ def _override(overrides: Mapping[str, Any]) -> Layer:
 
 
 def _tables(value: Any) -> Any:
-    return {key: _tables(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return {key: _tables(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def _note(values: Any, path: KeyPath, origins: dict[KeyPath, Origin]) -> None:

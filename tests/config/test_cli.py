@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -39,8 +40,8 @@ class Given:
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("TASKER_ENV", "TASKER_CONFIG", "DATABASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name == "DATABASE_URL" or name.upper().startswith("TASKER_")]:
+        monkeypatch.delenv(name)
 
 
 def run(*arguments: str, given: Given | None = None) -> Result:

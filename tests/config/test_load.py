@@ -241,6 +241,7 @@ def test_overrides_may_be_nested(folder):
     config = load(environ={}, overrides={"worker": {"retry": {"base_ms": 3}}, "worker.tags": ["x"], "web.host": "${H}"})
     assert (config.settings.worker.retry.base_ms, config.settings.worker.tags) == (3, ("x",))
     assert config.settings.web.host == "${H}"
+    assert load(environ={}, overrides={"web.port": None, "web": {"host": None}}).settings.web.port == 8080
     assert problems(overrides={"worker.slots": "many"}) == [
         "override: [worker] slots: must be a whole number (got 'many')"
     ]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasker_host.config.locate import locate
@@ -159,7 +159,9 @@ VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6
 )
 TABLES = st.recursive(
-    st.dictionaries(KEYS, VALUES, max_size=3), lambda inner: st.dictionaries(KEYS, VALUES | inner, max_size=3)
+    st.dictionaries(KEYS, VALUES, max_size=3),
+    lambda inner: st.dictionaries(KEYS, VALUES | inner | st.lists(inner, min_size=1, max_size=3), max_size=3),
+    max_leaves=8,
 )
 
 
@@ -255,6 +257,7 @@ class Writer:
         return str(self.pick(basic, multi, *literal, *multi_literal))
 
 
+@settings(max_examples=300)
 @given(values=TABLES, choose=st.data())
 def test_any_document_is_located_as_tomllib_reads_it(values, choose):
     writer = Writer(choose)

@@ -99,6 +99,20 @@ def test_what_is_required_and_not_set_is_told_at_the_table():
     assert problems(config(), Needs) == ["tasker.toml:1: [plugins.payments.settings] account: is required"]
 
 
+class Either(BaseModel):
+    size: int | bool = 0
+    retry: Retry | Needs | None = None
+
+
+def test_a_value_that_fits_no_member_of_a_union_is_named_as_it_is_written():
+    assert problems(config('size = "big"\n[plugins.payments.settings.retry]\nseconds = "x"'), Either) == [
+        "tasker.toml:2: [plugins.payments.settings] size: must be a whole number (got 'big')",
+        "tasker.toml:2: [plugins.payments.settings] size: must be true or false (got 'big')",
+        "tasker.toml:3: [plugins.payments.settings.retry] account: is required",
+        "tasker.toml:4: [plugins.payments.settings.retry] seconds: must be a number (got 'x')",
+    ]
+
+
 class Open(BaseModel):
     model_config = ConfigDict(extra="allow")
 
