@@ -1,1 +1,71 @@
-"""tasker-host: a workflow engine for Python people who already run PostgreSQL."""
+"""tasker-host: a workflow engine for Python people who already run PostgreSQL.
+
+The names below are what plugins import. Each is loaded when it is first used, so that importing the package costs
+nothing to those who need little of it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasker_host.domain.context import StepContext
+    from tasker_host.domain.result import Failed, StepResult, Succeeded
+    from tasker_host.domain.template import TaskTemplate
+    from tasker_host.errors import PermanentError, RetryableError
+    from tasker_host.handlers.declare import From, Input, depends_on, inputs, step_handler
+    from tasker_host.handlers.step import StepHandler
+    from tasker_host.hooks.records import Classifier, Handler, Middleware
+    from tasker_host.hooks.specs import hookimpl
+    from tasker_host.host import Host
+    from tasker_host.orchestration.client import Client
+
+__all__ = [
+    "Classifier",
+    "Client",
+    "Failed",
+    "From",
+    "Handler",
+    "Host",
+    "Input",
+    "Middleware",
+    "PermanentError",
+    "RetryableError",
+    "StepContext",
+    "StepHandler",
+    "StepResult",
+    "Succeeded",
+    "TaskTemplate",
+    "depends_on",
+    "hookimpl",
+    "inputs",
+    "step_handler",
+]
+
+_HOMES = {
+    "domain.context": ("StepContext",),
+    "domain.result": ("Failed", "StepResult", "Succeeded"),
+    "domain.template": ("TaskTemplate",),
+    "errors": ("PermanentError", "RetryableError"),
+    "handlers.declare": ("From", "Input", "depends_on", "inputs", "step_handler"),
+    "handlers.step": ("StepHandler",),
+    "hooks.records": ("Classifier", "Handler", "Middleware"),
+    "hooks.specs": ("hookimpl",),
+    "host": ("Host",),
+    "orchestration.client": ("Client",),
+}
+_HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'") from None
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

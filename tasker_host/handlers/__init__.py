@@ -1,0 +1,1 @@
+"""How a handler is written, what its parameters are given, and what its errors mean."""

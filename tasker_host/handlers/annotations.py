@@ -1,0 +1,69 @@
+"""Annotations of a handler's parameters, taken apart."""
+
+from __future__ import annotations
+
+import functools
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BaseModel
+
+from tasker_host.handlers.declare import From, Input
+
+# Never what a task's context, an object, can be read as.
+_NO_OBJECT = (str, int, float, bool, bytes, list, tuple, set, frozenset)
+
+
+def bare_type(hint: Any) -> tuple[Any, list[Any]]:
+    """The type without our markers, and the markers."""
+    if typing.get_origin(hint) is not Annotated:
+        return hint, []
+    kind, *notes = typing.get_args(hint)
+    markers = [note for note in notes if is_marker(note)]
+    others = [note for note in notes if not is_marker(note)]
+    return (Annotated[(kind, *others)] if others else kind), markers
+
+
+def is_marker(note: Any) -> bool:
+    """The classes themselves count too: somebody forgot the parentheses."""
+    return isinstance(note, Input | From) or note is Input or note is From
+
+
+def hides_marker(kind: Any) -> bool:
+    """Whether a marker is somewhere inside the type, where it would not be seen."""
+    return any(is_marker(part) or hides_marker(part) for part in typing.get_args(kind))
+
+
+def is_settings(kind: type, settings: BaseModel) -> bool:
+    return issubclass(kind, BaseModel) and kind is not BaseModel and isinstance(settings, kind)
+
+
+def may_be_object(kind: Any) -> bool:
+    plain = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
+    plain = typing.get_origin(plain) or plain
+    return not (isinstance(plain, type) and issubclass(plain, _NO_OBJECT))
+
+
+def name_of(kind: Any) -> str:
+    """`Order`, `dict[str, int]`, `int | None`"""
+    if isinstance(kind, type) and not typing.get_args(kind):
+        return kind.__name__
+    return str(kind).replace("typing.", "")
+
+
+def names_for(function: Callable[..., Any]) -> dict[str, Any]:
+    """Names that annotations of the function may use."""
+    inner: Any = function
+    while True:
+        if isinstance(inner, functools.partial):
+            inner = inner.func
+        elif hasattr(inner, "__wrapped__"):
+            inner = inner.__wrapped__
+        else:
+            break
+    if isinstance(inner, type):
+        inner = getattr(inner, "__init__")  # noqa: B009 - of the class, whatever it is
+    elif not hasattr(inner, "__globals__"):
+        inner = getattr(type(inner), "__call__", None)  # noqa: B004 - an object that is called like a function
+    return getattr(inner, "__globals__", {})
