@@ -30,10 +30,10 @@ class StepContext:
     handler_name: str
     attempt: int = 1
     max_attempts: int = 3
-    input: Mapping[str, Any] = field(default=EMPTY)
-    dependencies: Mapping[str, Any] = field(default=EMPTY)
-    config: Mapping[str, Any] = field(default=EMPTY)
-    step_inputs: Mapping[str, Any] = field(default=EMPTY)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    dependencies: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    step_inputs: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Mapping[str, Any] | None = None
 
     def get_input(self, key: str) -> Any:

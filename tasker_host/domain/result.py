@@ -14,7 +14,7 @@ class Succeeded:
     """The handler returned `value`: any JSON value, stored and handed to dependents in exactly this shape."""
 
     value: Any = None
-    metadata: Mapping[str, Any] = field(default=EMPTY)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Failed:
     retryable: bool = True
     retry_after_seconds: float | None = None
     error_code: str | None = None
-    metadata: Mapping[str, Any] = field(default=EMPTY)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 StepResult = Succeeded | Failed

@@ -1,0 +1,1 @@
+"""What hosts do with tasks besides running their steps: find templates, submit, watch."""

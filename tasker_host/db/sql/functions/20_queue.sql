@@ -135,5 +135,15 @@ begin
 end
 $$;
 
+-- Messages of one queue: ready to be taken, and leased or waiting for a time. Counts rows: for people, not for loops.
+create or replace function tasker.queue_depth(p_namespace text, out ready bigint, out waiting bigint)
+language plpgsql stable as $$
+begin
+    execute format('select count(*) filter (where (headers -> ''rank'') is not null),
+                           count(*) filter (where (headers -> ''rank'') is null) from pgmq.%I',
+                   'q_' || p_namespace || '_queue') into ready, waiting;
+end
+$$;
+
 -- After an upgrade of this file the functions of existing namespaces are made anew.
 select tasker.queue_install(name) from tasker.namespaces;

@@ -1,0 +1,9 @@
+-- Tasks by uuid ($1), as the API shows them.
+select t.task_uuid, t.namespace, m.name, m.version, t.state as status, t.state_since, t.created_at, t.start_at,
+       t.completed_at, t.priority, t.tags, t.context, t.initiator, t.source_system, t.reason,
+       t.correlation_id, t.parent_correlation_id,
+       t.steps_total as total_steps, t.steps_done as completed_steps, t.steps_failed as failed_steps,
+       t.steps_active as active_steps, t.steps_retrying as retrying_steps
+from tasker.tasks t
+join tasker.templates m on m.template_id = t.template_id
+where t.task_uuid = any ($1::uuid[])

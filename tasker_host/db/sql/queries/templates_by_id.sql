@@ -1,0 +1,1 @@
+select template_id, content from tasker.templates where template_id = any ($1::int[])

@@ -1,0 +1,121 @@
+"""The templates this host can submit and run: its registry's, and those other hosts registered in the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tasker_host.db.database import Database
+from tasker_host.db.sqlfiles import query
+from tasker_host.domain.graph import children, initial_steps, reads
+from tasker_host.domain.json import loads
+from tasker_host.domain.source import template_from_data
+from tasker_host.domain.template import TaskTemplate
+from tasker_host.errors import TemplateNotFound, TemplateUnavailable
+from tasker_host.registry.compose import Registry
+from tasker_host.registry.plan import StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A template as the database knows it; `plans` is empty for the steps no handler here serves."""
+
+    template_id: int
+    template: TaskTemplate
+
+
+class Catalog:
+    """Content-addressed: an entry never changes, so everything found once is kept."""
+
+    def __init__(self, database: Database, registry: Registry) -> None:
+        self._database = database
+        self._registry = registry
+        self._entries: dict[int, Entry] = {}
+        self._plans: dict[int, dict[str, StepPlan]] = {}
+        self._current: dict[tuple[str, str, str | None], Entry] = {}
+
+    async def register(self) -> None:
+        """Make every available template of this host known to the database."""
+        for template in self._registry.available():
+            template_id = await self._database.fetchval(
+                query("template_register"),
+                template.namespace_name,
+                template.name,
+                template.version,
+                template.sha256(),
+                template.canonical(),
+                json.dumps(shape(template)),
+            )
+            entry = self._keep(template_id, template)
+            self._current[template.namespace_name, template.name, template.version] = entry
+
+    def namespaces(self) -> list[str]:
+        """Namespaces whose queues this host serves, in name order."""
+        return sorted({entry.template.namespace_name for entry in self._entries.values()})
+
+    def template(self, template_id: int) -> TaskTemplate | None:
+        entry = self._entries.get(template_id)
+        return None if entry is None else entry.template
+
+    # Plans of the worker ----------------------------------------------------------------------------------------------
+
+    def known(self, template_id: int) -> dict[str, StepPlan] | None:
+        return self._plans.get(template_id)
+
+    async def load(self, template_ids: Iterable[int]) -> None:
+        """Learn templates that another host, or another version of this one, registered."""
+        for row in await self._database.fetch(query("templates_by_id"), list(template_ids)):
+            self._learn(row["template_id"], row["content"])
+
+    # Submission -------------------------------------------------------------------------------------------------------
+
+    async def find(self, namespace: str, name: str, version: str | None) -> Entry:
+        """The template a request means. Raises TemplateNotFound, TemplateUnavailable."""
+        key = (namespace, name, version or self._registry.latest_version(namespace, name))
+        entry = self._current.get(key)
+        if entry is not None:
+            return entry
+        problems = self._registry.problems(namespace, name, version)
+        if problems:
+            raise TemplateUnavailable(f"template {namespace}/{name} is not available on this host", problems)
+        rows = await self._database.fetch(query("template_by_name"), namespace, name, version)
+        if not rows:
+            raise TemplateNotFound(
+                f"no template named '{namespace}/{name}'{f' of version {version}' if version else ''}"
+                f"{self._registry.suggestion(namespace, name, version)}"
+            )
+        # Not cached by name: which content is current may change while this host runs.
+        return self._learn(rows[0]["template_id"], rows[0]["content"])
+
+    def _learn(self, template_id: int, content: str) -> Entry:
+        known = self._entries.get(template_id)
+        if known is not None:
+            return known
+        template, _ = template_from_data(loads(content), source=f"template {template_id} of the database")
+        return self._keep(template_id, template)
+
+    def _keep(self, template_id: int, template: TaskTemplate) -> Entry:
+        entry = self._entries[template_id] = Entry(template_id, template)
+        self._plans[template_id] = self._registry.plans(template)
+        return entry
+
+
+def shape(template: TaskTemplate) -> list[dict[str, object]]:
+    """The steps a task of `template` starts with; edges and reads are positions, 1 for the first step."""
+    names = initial_steps(template)
+    position = {name: index for index, name in enumerate(names, start=1)}
+    below = children(template)
+    read = reads(template)
+    return [
+        {
+            "position": position[name],
+            "name": name,
+            "parents": [position[parent] for parent in template.step(name).dependencies],
+            "children": [position[child] for child in below[name] if child in position],
+            "reads": [position[step] for step in read[name]],
+            # 0 means: no retry. The first execution always takes place.
+            "max_attempts": max(1, template.step(name).retry.max_attempts),
+        }
+        for name in names
+    ]

@@ -1,0 +1,200 @@
+"""Submission: a request is checked against everything it must hold to, then written together with its neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from jsonschema.exceptions import SchemaError
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
+
+from tasker_host.db.database import Database
+from tasker_host.db.kernel import NewTask, tasks_submit
+from tasker_host.domain.identity import identity_key
+from tasker_host.domain.ids import uuid7
+from tasker_host.domain.json import dumps
+from tasker_host.domain.request import TaskRequest, check_context
+from tasker_host.errors import InvalidRequest, Problem, TaskerError, TaskExists
+from tasker_host.orchestration.catalog import Catalog, Entry
+
+MOST_AT_ONCE = 500
+"""Tasks written by one call: a transaction of some tens of milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """Limits and the aging of priorities; the defaults live in `config/base/`."""
+
+    context_max_bytes: int
+    context_max_depth: int
+    aging_interval: timedelta
+
+
+@dataclass(slots=True)
+class _Waiting:
+    task: NewTask
+    namespace: str
+    label: str
+    answer: asyncio.Future[UUID]
+
+
+class Submissions:
+    """Takes requests one by one and writes them in batches: while one call is away, the next ones collect."""
+
+    def __init__(
+        self, database: Database, catalog: Catalog, options: SubmitOptions, on_written: Callable[[set[str]], None]
+    ) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._options = options
+        self._on_written = on_written
+        self._waiting: list[_Waiting] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._validators: dict[int, Validator | None] = {}
+
+    async def submit(self, request: TaskRequest) -> UUID:
+        """The uuid of the new task, once it is durable.
+
+        Raises TemplateNotFound, TemplateUnavailable, InvalidRequest, TaskExists, DatabaseUnavailable; nothing was
+        written then.
+        """
+        waiting = await self._prepare(request)
+        self._enqueue([waiting])
+        return await waiting.answer
+
+    async def submit_many(self, requests: Sequence[TaskRequest]) -> list[UUID | TaskerError]:
+        """For each request, in order, the uuid of its task or why there is none."""
+        prepared: list[_Waiting | TaskerError] = []
+        for request in requests:
+            try:
+                prepared.append(await self._prepare(request))
+            except TaskerError as error:
+                prepared.append(error)
+        self._enqueue([item for item in prepared if isinstance(item, _Waiting)])
+        answers: list[UUID | TaskerError] = []
+        for item in prepared:
+            if isinstance(item, TaskerError):
+                answers.append(item)
+                continue
+            try:
+                answers.append(await item.answer)
+            except TaskerError as error:
+                answers.append(error)
+        return answers
+
+    async def close(self) -> None:
+        """Waits for what is being written."""
+        if self._writer is not None:
+            await asyncio.gather(self._writer, return_exceptions=True)
+
+    # Checking ---------------------------------------------------------------------------------------------------------
+
+    async def _prepare(self, request: TaskRequest) -> _Waiting:
+        entry = await self._catalog.find(request.namespace, request.name, request.version)
+        template = entry.template
+        problems = check_context(
+            request.context, max_bytes=self._options.context_max_bytes, max_depth=self._options.context_max_depth
+        )
+        if not problems:
+            problems = self._schema_problems(entry, request.context)
+        if problems:
+            raise InvalidRequest(f"the context does not fit template {template.label}", problems)
+        task = NewTask(
+            task_uuid=uuid7(),
+            template_id=entry.template_id,
+            context=dumps(request.context),
+            priority=template.priority if request.priority is None else request.priority,
+            identity_key=identity_key(template, request.context, request.idempotency_key),
+            tags=dumps(request.tags) if request.tags else None,
+            correlation_id=request.correlation_id or uuid7(),
+            parent_correlation_id=request.parent_correlation_id,
+            initiator=request.initiator,
+            source_system=request.source_system,
+            reason=request.reason,
+            start_at=request.start_at,
+        )
+        future: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
+        return _Waiting(task, template.namespace_name, template.label, future)
+
+    def _schema_problems(self, entry: Entry, context: dict[str, Any]) -> list[Problem]:
+        validator = self._validator(entry)
+        if validator is None:
+            return []
+        return [
+            Problem("context" + error.json_path.removeprefix("$"), error.message)
+            for error in sorted(validator.iter_errors(context), key=lambda e: e.json_path)
+        ]
+
+    def _validator(self, entry: Entry) -> Validator | None:
+        if entry.template_id not in self._validators:
+            schema = entry.template.input_schema
+            validator: Validator | None = None
+            if schema is not None:
+                kind = validator_for(schema)
+                try:
+                    kind.check_schema(schema)
+                except SchemaError as error:
+                    raise InvalidRequest(
+                        f"the input_schema of template {entry.template.label} is itself not valid: {error.message}"
+                    ) from error
+                validator = kind(schema, format_checker=kind.FORMAT_CHECKER)
+            self._validators[entry.template_id] = validator
+        return self._validators[entry.template_id]
+
+    # Writing ----------------------------------------------------------------------------------------------------------
+
+    def _enqueue(self, items: Sequence[_Waiting]) -> None:
+        self._waiting.extend(items)
+        if self._waiting and (self._writer is None or self._writer.done()):
+            self._writer = asyncio.create_task(self._write(), name="tasker-submit")
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+            try:
+                async with self._database.acquire() as connection:
+                    await self._write_batch(connection, batch)
+            except Exception as error:  # noqa: BLE001 - whatever happened, each caller must hear of it
+                for item in batch:
+                    _answer(item, error)
+
+    async def _write_batch(self, connection: asyncpg.Connection, batch: list[_Waiting]) -> None:
+        try:
+            created = await tasks_submit(
+                connection, [item.task for item in batch], aging_interval=self._options.aging_interval
+            )
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            if len(batch) == 1:
+                raise InvalidRequest(f"the database refused the task: {error}") from error
+            # One request that the database refuses must not take its neighbours along.
+            for item in batch:
+                try:
+                    await self._write_batch(connection, [item])
+                except InvalidRequest as refusal:
+                    _answer(item, refusal)
+            return
+        self._on_written({item.namespace for item in batch})
+        for item, is_new in zip(batch, created, strict=True):
+            _answer(item, None if is_new else _exists(item))
+
+
+def _exists(item: _Waiting) -> TaskExists:
+    return TaskExists(
+        f"a task of {item.label} with this identity already exists: change the context, give another"
+        " idempotency_key, or set identity_strategy: always_unique in the template"
+    )
+
+
+def _answer(item: _Waiting, error: Exception | None) -> None:
+    if item.answer.done():
+        return                                   # the caller went away
+    if error is None:
+        item.answer.set_result(item.task.task_uuid)
+    else:
+        item.answer.set_exception(error)

@@ -1,0 +1,114 @@
+"""Every plugin that was found or asked for, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from tasker_host.domain.template import TaskTemplate
+from tasker_host.errors import PluginError, Problem
+from tasker_host.hooks.bound import BoundHandler
+from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.plugins.fault import Fault
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Any] | None]
+"""Calls the plugin's `tasker_lifespan` with the host."""
+
+
+class Status(StrEnum):
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    MISSING = "missing"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """All that one plugin gives, checked.
+
+    `templates` are as they are in the host's environment; `warnings` is what is doubtful in them, with file and line.
+    """
+
+    plugin: str
+    settings: BaseModel | None = None
+    handlers: tuple[BoundHandler, ...] = ()
+    templates: tuple[TaskTemplate, ...] = ()
+    middleware: tuple[Middleware, ...] = ()
+    classifiers: tuple[Classifier, ...] = ()
+    commands: tuple[click.Command, ...] = ()
+    lifespan: Lifespan | None = None
+    warnings: tuple[Problem, ...] = ()
+
+    def gives(self) -> dict[str, int]:
+        """How many of what, leaving out what there is none of: `{"handlers": 2, "templates": 1}`."""
+        counts = {
+            "handlers": len(self.handlers),
+            "templates": len(self.templates),
+            "middleware": len(self.middleware),
+            "classifiers": len(self.classifiers),
+            "commands": len(self.commands),
+        }
+        return {kind: count for kind, count in counts.items() if count}
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """`dist` and `version` are of the distribution it comes from; `note` says why it is disabled.
+
+    `contribution` is there exactly when the plugin is active.
+    """
+
+    name: str
+    status: Status
+    dist: str = ""
+    version: str = ""
+    module: str = ""
+    required: bool = False
+    faults: tuple[Fault, ...] = ()
+    contribution: Contribution | None = field(default=None, repr=False)
+    note: str = ""
+
+    def failed(self, *faults: Fault) -> Plugin:
+        """The same plugin without anything it gave."""
+        return replace(self, status=Status.FAILED, faults=(*self.faults, *faults), contribution=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """`plugins` by name."""
+
+    plugins: tuple[Plugin, ...] = ()
+
+    def active(self) -> list[Contribution]:
+        """What the plugins that work give, in order of their names."""
+        return [plugin.contribution for plugin in self.plugins if plugin.contribution is not None]
+
+    def plugin(self, name: str) -> Plugin | None:
+        return next((plugin for plugin in self.plugins if plugin.name == name), None)
+
+    def faulty(self) -> list[Plugin]:
+        """The plugins that are missing, refused or failed."""
+        return [plugin for plugin in self.plugins if plugin.faults]
+
+    def with_plugin(self, changed: Plugin) -> Roster:
+        """The roster with `changed` in place of the plugin of that name."""
+        return Roster(tuple(changed if plugin.name == changed.name else plugin for plugin in self.plugins))
+
+    def check_required(self) -> None:
+        """Raises PluginError with every fault of every required plugin, if there are any."""
+        problems = [
+            Problem(f"plugin '{plugin.name}'", f"{plugin.status} at {fault}")
+            for plugin in self.plugins
+            if plugin.required
+            for fault in plugin.faults
+        ]
+        if problems:
+            names = ", ".join(f"'{plugin.name}'" for plugin in self.faulty() if plugin.required)
+            raise PluginError(f"the host cannot start without what it requires: {names}", problems)
