@@ -58,7 +58,8 @@ class Doorbell:
                     await connection.execute("select pg_notify(c, '') from unnest($1::text[]) c", list(channels))
                 except (DatabaseUnavailable, *CONNECTION_LOST):
                     # Nobody is told, so everybody polls: the bell is only a hint.
-                    connection = await _dropped(connection)
+                    await _dropped(connection)
+                    connection = None
                 await asyncio.sleep(GATHER_SECONDS)
         finally:
             await _dropped(connection)
@@ -72,7 +73,12 @@ class Listener:
     """
 
     def __init__(
-        self, dsn_owner: Database, channels: Sequence[str], heard: Callable[[str], None], *, retry_seconds: float = RECONNECT_SECONDS
+        self,
+        dsn_owner: Database,
+        channels: Sequence[str],
+        heard: Callable[[str], None],
+        *,
+        retry_seconds: float = RECONNECT_SECONDS,
     ) -> None:
         self._database = dsn_owner
         self._channels = list(channels)

@@ -21,7 +21,7 @@ from tasker_host.errors import DatabaseError, SchemaMismatch
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-_LOCK = 0x7461736B6572                       # "tasker"
+_LOCK = 0x7461736B6572  # "tasker"
 
 _BOOTSTRAP = """
 create schema if not exists tasker;
@@ -64,9 +64,7 @@ class SchemaStatus:
 
 
 def migrations() -> list[Migration]:
-    return [
-        Migration(int(name.split("_")[0]), name.removesuffix(".sql"), sql) for name, sql in folder("migrations")
-    ]
+    return [Migration(int(name.split("_")[0]), name.removesuffix(".sql"), sql) for name, sql in folder("migrations")]
 
 
 def functions() -> Migration:
@@ -154,9 +152,7 @@ async def _pgmq(connection: Connection) -> str:
         return "none"
     extension = await connection.fetchval("select extversion from pg_extension where extname = 'pgmq'")
     comment = await connection.fetchval("select obj_description('pgmq'::regnamespace, 'pg_namespace')")
-    missing = [
-        need for need in _PGMQ_NEEDS if await connection.fetchval("select to_regprocedure($1) is null", need)
-    ]
+    missing = [need for need in _PGMQ_NEEDS if await connection.fetchval("select to_regprocedure($1) is null", need)]
     if missing:
         raise SchemaMismatch(
             f"the PGMQ installed in this database lacks {', '.join(missing)}: upgrade it to 1.5 or newer"

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from tasker_host.domain.result import EMPTY
-
 
 @dataclass(slots=True)
 class StepContext:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.result import EMPTY, Failed, Succeeded
+from tasker_host.domain.result import Failed, Succeeded
 from tasker_host.hooks.records import RunsIn
 
 
@@ -41,7 +41,7 @@ class StepHandler(ABC):
 
     def success(self, result: Any = None, metadata: Mapping[str, Any] | None = None) -> Succeeded:
         """What to return for success with metadata; without metadata, returning the value itself does the same."""
-        return Succeeded(result, EMPTY if metadata is None else metadata)
+        return Succeeded(result, metadata or {})
 
     def failure(
         self,
@@ -60,5 +60,5 @@ class StepHandler(ABC):
             retryable,
             retry_after_seconds,
             error_code,
-            EMPTY if metadata is None else metadata,
+            metadata or {},
         )

@@ -160,7 +160,7 @@ class Submissions:
             try:
                 async with self._database.acquire() as connection:
                     await self._write_batch(connection, batch)
-            except Exception as error:  # noqa: BLE001 - whatever happened, each caller must hear of it
+            except Exception as error:
                 for item in batch:
                     _answer(item, error)
 
@@ -193,7 +193,7 @@ def _exists(item: _Waiting) -> TaskExists:
 
 def _answer(item: _Waiting, error: Exception | None) -> None:
     if item.answer.done():
-        return                                   # the caller went away
+        return  # the caller went away
     if error is None:
         item.answer.set_result(item.task.task_uuid)
     else:

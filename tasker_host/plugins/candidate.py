@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
+from typing import Any
 
 import importlib_metadata
-from importlib_metadata import Distribution, EntryPoint, PackageNotFoundError
+from importlib_metadata import EntryPoint, PackageNotFoundError
 from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -20,6 +21,8 @@ GROUP = "tasker_host.plugins"
 HOST = "tasker-host"
 GIVEN = "given by the program"
 """In place of a distribution."""
+
+_Distribution = Any  # what importlib_metadata calls its type differs between its releases
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def installed() -> Iterator[Candidate]:
         yield from _candidates(dist, name)
 
 
-def _candidates(dist: Distribution, name: str) -> Iterator[Candidate]:
+def _candidates(dist: _Distribution, name: str) -> Iterator[Candidate]:
     try:
         points = [point for point in dist.entry_points if point.group == GROUP]
     except Exception as error:  # somebody else's file, read by somebody else's code
@@ -81,14 +84,14 @@ def _nothing() -> object:
     return None
 
 
-def _text(dist: Distribution) -> str:
+def _text(dist: _Distribution) -> str:
     try:
         return dist.read_text("entry_points.txt") or ""
     except (OSError, UnicodeDecodeError):
         return ""
 
 
-def _name(dist: Distribution) -> str:
+def _name(dist: _Distribution) -> str:
     try:
         name = dist.metadata["Name"]
     except (OSError, KeyError):
@@ -96,21 +99,21 @@ def _name(dist: Distribution) -> str:
     return name or f"a distribution without METADATA in {dist.locate_file('')}"
 
 
-def _version(dist: Distribution) -> str:
+def _version(dist: _Distribution) -> str:
     try:
         return dist.metadata["Version"] or ""
     except (OSError, KeyError):
         return ""
 
 
-def _requires(dist: Distribution) -> list[str]:
+def _requires(dist: _Distribution) -> list[str]:
     try:
         return dist.requires or []
     except (OSError, KeyError):
         return []
 
 
-def _first(name: str) -> Distribution | None:
+def _first(name: str) -> _Distribution | None:
     try:
         return importlib_metadata.distribution(name)
     except (PackageNotFoundError, ValueError):
@@ -140,7 +143,7 @@ def version_fault(candidate: Candidate, version: str) -> Fault | None:
             continue  # pip could not make sense of it either
         return Fault(
             Stage.VERSION,
-            f"{candidate.dist} {candidate.version} needs {requirement.name}{requirement.specifier}, and this is {version}",
+            f"{candidate.dist} {candidate.version} needs {HOST}{requirement.specifier}, and this is {version}",
             hint=f"install another version of {candidate.dist}, or of {HOST}",
         )
     return None

@@ -65,16 +65,19 @@ def plugin_code(stage: Stage, hook: str = "") -> Iterator[None]:
 
 def fault_of(error: BaseException, stage: Stage, hook: str = "") -> Fault:
     """The fault that an exception of a plugin's code is."""
+    where = _place(error)
+    return Fault(stage, f"{_told(error)} ({where})" if where else _told(error), hook)
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
     kind = type(error).__qualname__
     try:
         text = str(error)
     except Exception:  # a plugin's own __str__
         text = "(which cannot be shown)"
-    if isinstance(error, SystemExit):
-        kind, text = f"sys.exit({error.code!r})", "was called"
-    where = _place(error)
-    message = f"{kind}: {text}" if text else kind
-    return Fault(stage, f"{message} ({where})" if where else message, hook)
+    return f"{kind}: {text}" if text else kind
 
 
 # Places ---------------------------------------------------------------------------------------------------------------

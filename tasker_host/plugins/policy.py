@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tasker_host.config import Config, PluginSettings
 from tasker_host.config.settings import PluginsSettings
 from tasker_host.domain.suggest import did_you_mean
-from tasker_host.plugins.candidate import Candidate, version_fault
+from tasker_host.plugins.candidate import GIVEN, Candidate, version_fault
 from tasker_host.plugins.fault import Fault, Stage
 from tasker_host.plugins.roster import Plugin, Status
 
@@ -52,7 +52,7 @@ def _about(found: list[Candidate], config: Config, version: str) -> Decision:
         first.module if len(found) == 1 else "",
         section is not None and section.required,
     )
-    note = _why_disabled(first.name, section, config)
+    note = "" if section is None and first.dist == GIVEN else _why_disabled(first.name, section, config)
     if note:
         return Decision(_with(plugin, Status.DISABLED, note=note))
     fault = first.fault or _name_fault(found) or version_fault(first, version)
@@ -81,9 +81,7 @@ def _name_fault(found: list[Candidate]) -> Fault | None:
     name = found[0].name
     if len(found) > 1:
         owners = " and ".join(f"{candidate.dist} ({candidate.module})" for candidate in found)
-        return Fault(
-            Stage.DISCOVERY, f"the name '{name}' is claimed twice: by {owners}", hint="uninstall one of them"
-        )
+        return Fault(Stage.DISCOVERY, f"the name '{name}' is claimed twice: by {owners}", hint="uninstall one of them")
     if not _NAME.fullmatch(name):
         message = f"{name!r} is no name for a plugin: letters, digits, '.', '_' and '-' only, a letter or digit first"
         return Fault(Stage.DISCOVERY, message, hint=f"rename the entry point of {found[0].dist}")

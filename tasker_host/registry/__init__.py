@@ -1,0 +1,1 @@
+"""What the plugins give, put together: frozen lookups, checked before anything is served."""

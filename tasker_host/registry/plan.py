@@ -8,7 +8,7 @@ from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
 from tasker_host.domain.template import StepDefinition, TaskTemplate
-from tasker_host.handlers.bound import BoundHandler
+from tasker_host.hooks.bound import BoundHandler
 
 
 @dataclass(frozen=True, slots=True)

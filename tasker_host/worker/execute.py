@@ -11,12 +11,10 @@ from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.backoff import delay_seconds
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.json import dumps, loads
-from tasker_host.domain.result import EMPTY, Failed, StepResult, Succeeded
+from tasker_host.domain.result import Failed, StepResult, Succeeded
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier
 from tasker_host.registry.plan import StepPlan
-
-LEAST_RETRY_SECONDS = 0.0
 
 
 def context_of(step: Claimed, plan: StepPlan) -> StepContext:
@@ -34,16 +32,14 @@ def context_of(step: Claimed, plan: StepPlan) -> StepContext:
         step.attempt,
         step.max_attempts,
         loads(step.context),
-        loads(step.values) if step.values is not None else EMPTY,
-        plan.config,
-        loads(step.inputs) if step.inputs is not None else EMPTY,
+        loads(step.values) if step.values is not None else {},
+        dict(plan.config),
+        loads(step.inputs) if step.inputs is not None else {},
         loads(step.checkpoint) if step.checkpoint is not None else None,
     )
 
 
-def outcome_of(
-    step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, result_max_bytes: int
-) -> Outcome:
+def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, result_max_bytes: int) -> Outcome:
     """The outcome of a handler that returned `result`: any value, or a StepResult."""
     if type(result) is Failed:
         return outcome_of_failure(step, plan, result, took_ms)
@@ -93,10 +89,10 @@ def outcome_of_failure(step: Claimed, plan: StepPlan, failure: Failed, took_ms: 
     """Policy decides here: whether there is another attempt, and after how long."""
     retry_after: timedelta | None = None
     if failure.retryable and plan.retryable and step.attempt < step.max_attempts:
-        seconds = failure.retry_after_seconds
-        if seconds is None:
-            seconds = delay_seconds(step.attempt, plan.backoff, jitter=random.random())
-        retry_after = timedelta(seconds=max(seconds, LEAST_RETRY_SECONDS))
+        seconds = delay_seconds(
+            step.attempt, plan.backoff, jitter=random.random(), requested=failure.retry_after_seconds
+        )
+        retry_after = timedelta(seconds=seconds)
     return Outcome(
         step.task_uuid,
         step.step_uuid,

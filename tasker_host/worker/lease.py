@@ -62,7 +62,7 @@ class LeaseKeeper:
         every = self._lease.total_seconds() / 2
         wait = every
         # Blocking here is the point: this loop serves nothing else, and its thread sleeps between renewals.
-        while not self._stop.wait(wait):  # noqa: ASYNC251
+        while not self._stop.wait(wait):
             held = self._held()
             if not held:
                 wait = every

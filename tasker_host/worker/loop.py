@@ -53,6 +53,9 @@ UNSERVED_SECONDS = 5.0
 OVERRUN_LOOK_SECONDS = 0.1
 """How often running handlers are compared with their timeouts."""
 
+LEAST_PAUSE_SECONDS = 0.002
+"""Between two looks at something that is due but held by somebody else at the moment."""
+
 LAST_REPORT_SECONDS = 5.0
 """After the grace period: how long a stopping worker tries to report what has finished."""
 
@@ -294,7 +297,7 @@ class Worker:
         pause = math.inf
         if self.options.mode != "event_driven":
             pause = self.options.poll_interval_seconds * random.uniform(0.75, 1.0)
-        return pause if next_due_seconds is None else min(pause, max(0.0, next_due_seconds))
+        return pause if next_due_seconds is None else min(pause, max(LEAST_PAUSE_SECONDS, next_due_seconds))
 
     # Running steps ----------------------------------------------------------------------------------------------------
 
@@ -350,7 +353,7 @@ class Worker:
                 result = plan.call(context)
             took_ms = (time.perf_counter() - started) * 1000
             outcome = outcome_of(step, plan, result, took_ms, result_max_bytes=self.options.result_max_bytes)
-        except BaseException as error:  # noqa: BLE001 - plugin code: whatever it raises becomes the step's failure
+        except BaseException as error:
             took_ms = (time.perf_counter() - started) * 1000
             outcome = self._outcome_of_raise(step, plan, error, took_ms)
         self._finished(step, outcome)
@@ -385,11 +388,13 @@ class Worker:
             # Middleware sees results, never exceptions of the handler: one shape on the way out.
             try:
                 value = await call()
-            except Exception as error:  # noqa: BLE001 - plugin code
+            except Exception as error:
                 return failed(error, plan.handler, self._classifiers)
             return value if isinstance(value, Succeeded | Failed) else Succeeded(value)
 
-        def wrapped(layer: Middleware, inner: Callable[[], Awaitable[StepResult]]) -> Callable[[], Awaitable[StepResult]]:
+        def wrapped(
+            layer: Middleware, inner: Callable[[], Awaitable[StepResult]]
+        ) -> Callable[[], Awaitable[StepResult]]:
             return lambda: layer.around(context, inner)
 
         async def handler() -> StepResult:
@@ -429,7 +434,8 @@ class Worker:
         self._waiter = self._loop.create_future()
         until = self._look_at if self._want() else math.inf
         if self._stop_at is not None:
-            until = min(until, self._stop_at)
+            over = time.monotonic() >= self._stop_at
+            until = min(until, self._stop_at + LAST_REPORT_SECONDS if over else self._stop_at)
         timer = None
         if until < math.inf:
             timer = self._loop.call_later(max(0.0, until - time.monotonic()), self._rouse)
@@ -488,5 +494,7 @@ class Worker:
 
 def timeout_failure(plan: StepPlan) -> Failed:
     return Failed(
-        f"handler {plan.handler.name!r} ran longer than {plan.timeout_seconds:g} s", error_type="timeout", retryable=True
+        f"handler {plan.handler.name!r} ran longer than {plan.timeout_seconds:g} s",
+        error_type="timeout",
+        retryable=True,
     )

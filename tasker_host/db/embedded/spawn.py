@@ -83,7 +83,7 @@ class Starter:
             call, done = item
             try:
                 call()
-            except BaseException as error:  # noqa: BLE001 handed to the caller
+            except BaseException as error:
                 done.set_exception(error)
             else:
                 done.set_result(None)

@@ -1,0 +1,187 @@
+"""What one plugin's hooks return, each thing checked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.resources.abc import Traversable
+from typing import Any, TypeVar
+
+import click
+from pydantic import BaseModel
+
+from tasker_host.domain.json import loads
+from tasker_host.domain.source import parse_template, template_from_data
+from tasker_host.domain.template import TaskTemplate
+from tasker_host.errors import Problem, TemplateError
+from tasker_host.hooks.bound import Bind, BindError, BoundHandler
+from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.plugins.fault import Fault, FaultyError, Stage, plugin_code, short_path
+
+Call = Callable[[str], list[Any]]
+"""Calls the hook of that name and gives what its implementations returned."""
+
+Item = TypeVar("Item")
+
+_YAML = (".yaml", ".yml")
+
+
+class Collector:
+    """Calls hooks one after the other; `faults` is everything wrong with what they gave."""
+
+    def __init__(self, call: Call) -> None:
+        self.faults: list[Fault] = []
+        self._call = call
+
+    def handlers(self, bind: Bind, plugin: str, settings: BaseModel | None) -> tuple[BoundHandler, ...]:
+        hook = "tasker_handlers"
+        found: list[BoundHandler] = []
+        for item in self._items(hook):
+            with self._noting(hook):
+                try:
+                    found += bind(item, plugin=plugin, settings=settings)
+                except BindError as error:
+                    raise FaultyError(Fault(Stage.COLLECT, problem, hook) for problem in error.problems) from None
+        return self._unique(hook, "handlers", found, lambda handler: handler.name)
+
+    def templates(self, environment: str) -> tuple[tuple[TaskTemplate, ...], tuple[Problem, ...]]:
+        """As they are in that environment, and what is doubtful in them."""
+        hook = "tasker_templates"
+        found: list[TaskTemplate] = []
+        warnings: list[Problem] = []
+        for item in self._items(hook):
+            for read in self._readers(item, hook):
+                with self._noting(hook):
+                    try:
+                        template, doubts = read()
+                    except TemplateError as error:
+                        raise FaultyError(Fault(Stage.COLLECT, str(p), hook) for p in error.problems) from None
+                    found.append(template.for_environment(environment))
+                    warnings += doubts
+        return self._unique(hook, "templates", found, lambda template: template.label), tuple(warnings)
+
+    def middleware(self) -> tuple[Middleware, ...]:
+        hook = "tasker_middleware"
+        found: list[Any] = self._records(hook, Middleware)
+        for item in found:
+            around = item.around
+            called = getattr(type(around), "__call__", None)  # noqa: B004 - an object that is called like a function
+            if not (inspect.iscoroutinefunction(around) or inspect.iscoroutinefunction(called)):
+                self._refuse(hook, f"middleware {item.name!r}: around must be async def around(step, call_next)")
+            self._check_name(hook, "middleware", item.name)
+            if not isinstance(item.order, int):
+                self._refuse(hook, f"middleware {item.name!r}: order must be a whole number (got {item.order!r})")
+        return self._unique(hook, "middleware", found, lambda item: item.name)
+
+    def classifiers(self) -> tuple[Classifier, ...]:
+        hook = "tasker_classifiers"
+        found: list[Any] = self._records(hook, Classifier)
+        for item in found:
+            if not (isinstance(item.error_type, type) and issubclass(item.error_type, BaseException)):
+                self._refuse(hook, f"{item.error_type!r} is not an exception class")
+            if not isinstance(item.retryable, bool):
+                self._refuse(hook, f"retryable must be True or False (got {item.retryable!r})")
+            delay = item.delay_seconds
+            if delay is not None and (isinstance(delay, bool) or not isinstance(delay, int | float) or delay < 0):
+                self._refuse(hook, f"delay_seconds must be a number of at least 0, or None (got {delay!r})")
+        return tuple(found)
+
+    def commands(self) -> tuple[click.Command, ...]:
+        hook = "tasker_commands"
+        found = self._records(hook, click.Command)
+        for item in found:
+            self._check_name(hook, "a command", item.name)
+        return self._unique(hook, "commands", found, lambda item: str(item.name))
+
+    @contextmanager
+    def _noting(self, hook: str) -> Iterator[None]:
+        """Around code of the plugin: what it raises is noted, and what comes after it goes on."""
+        try:
+            with plugin_code(Stage.COLLECT, hook):
+                yield
+        except FaultyError as error:
+            self.faults += error.faults
+
+    # Items ------------------------------------------------------------------------------------------------------------
+
+    def _items(self, hook: str) -> list[Any]:
+        """Everything the hook gives; nothing when it raises, also half-way."""
+        found: list[Any] = []
+        with self._noting(hook):
+            for returned in self._call(hook):
+                if isinstance(returned, str | bytes | dict) or not isinstance(returned, Iterable):
+                    self._refuse(hook, f"returned {_shown(returned)}; return a list")
+                else:
+                    found += list(returned)
+        return found
+
+    def _records(self, hook: str, kind: type[Item]) -> list[Item]:
+        found = []
+        for item in self._items(hook):
+            if isinstance(item, kind):
+                found.append(item)
+            else:
+                self._refuse(hook, f"gave {_shown(item)}, not a {kind.__name__}")
+        return found
+
+    def _unique(self, hook: str, what: str, found: list[Item], name_of: Callable[[Item], str]) -> tuple[Item, ...]:
+        seen: set[str] = set()
+        for item in found:
+            name = name_of(item)
+            if name in seen:
+                self._refuse(hook, f"two {what} are named '{name}'; rename one of them")
+            seen.add(name)
+        return tuple(found)
+
+    def _check_name(self, hook: str, what: str, name: object) -> None:
+        if not isinstance(name, str) or not name:
+            self._refuse(hook, f"the name of {what} must be text (got {name!r})")
+
+    def _refuse(self, hook: str, error: str) -> None:
+        self.faults.append(Fault(Stage.COLLECT, error, hook))
+
+    # Templates --------------------------------------------------------------------------------------------------------
+
+    def _readers(self, item: object, hook: str) -> list[Callable[[], tuple[TaskTemplate, list[Problem]]]]:
+        """One function for each template that `item` is or has."""
+        if isinstance(item, TaskTemplate):
+            return [lambda: template_from_data(loads(item.canonical()), source=f"template {item.label}")]
+        if isinstance(item, type) or not isinstance(item, Traversable):
+            expected = 'give TaskTemplates, or resources: importlib.resources.files("your_package") / "templates"'
+            self._refuse(hook, f"gave {_shown(item)}; {expected}")
+            return []
+        files: list[Traversable] = []
+        faults = len(self.faults)
+        with self._noting(hook):
+            files = list(_files(item))
+        if len(self.faults) > faults:
+            return []
+        if not files:
+            what = "has no .yaml or .yml file" if item.is_dir() else "does not exist"
+            self._refuse(hook, f"{short_path(str(item))} {what}; is it part of the package that was built?")
+        return [lambda file=file: _read(file) for file in files]  # type: ignore[misc]
+
+
+def _files(item: Traversable) -> Iterator[Traversable]:
+    """The resource, or the YAML files in it and below, by name."""
+    if item.is_file():
+        yield item
+    elif item.is_dir():
+        for child in sorted(item.iterdir(), key=lambda child: child.name):
+            if child.is_dir() or child.name.endswith(_YAML):
+                yield from _files(child)
+
+
+def _read(file: Traversable) -> tuple[TaskTemplate, list[Problem]]:
+    source = short_path(str(file))
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem = Problem(source, f"is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}")
+        raise TemplateError(f"{source} cannot be read", [problem]) from None
+    return parse_template(text, source=source)
+
+
+def _shown(item: object) -> str:
+    return f"{item!r:.80} ({type(item).__qualname__})"

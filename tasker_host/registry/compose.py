@@ -1,0 +1,105 @@
+"""From the contributions of plugins to one registry: which templates there are, and who runs their steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tasker_host.domain.backoff import BackoffPolicy, effective
+from tasker_host.domain.suggest import did_you_mean
+from tasker_host.domain.template import TaskTemplate
+from tasker_host.errors import Problem
+from tasker_host.handlers.resolve import HandlerNames
+from tasker_host.hooks.bound import BindError, BoundHandler
+from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.registry.plan import StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a step gets that its template does not say."""
+
+    backoff: BackoffPolicy
+    timeout_seconds: float
+
+
+class Registry:
+    """Frozen once made. A template whose steps name what nobody gives is kept, with its problems, but not available."""
+
+    def __init__(
+        self,
+        handlers: Iterable[BoundHandler],
+        templates: Iterable[TaskTemplate],
+        defaults: Defaults,
+        *,
+        middleware: Sequence[Middleware] = (),
+        classifiers: Sequence[Classifier] = (),
+    ) -> None:
+        self.handlers = HandlerNames(handlers)
+        self.middleware = tuple(middleware)
+        self.classifiers = tuple(classifiers)
+        self._defaults = defaults
+        self._templates = {(t.namespace_name, t.name, t.version): t for t in templates}
+        self._problems = {key: self._problems_of(template) for key, template in self._templates.items()}
+
+    def templates(self) -> list[TaskTemplate]:
+        """All of them, available or not, by namespace, name and version."""
+        return [self._templates[key] for key in sorted(self._templates)]
+
+    def available(self) -> list[TaskTemplate]:
+        """Templates of whose steps each has a handler."""
+        return [self._templates[key] for key in sorted(self._templates) if not self._problems[key]]
+
+    def problems(self, namespace: str, name: str, version: str | None) -> tuple[Problem, ...]:
+        """Why a template is not available; empty when it is, or when there is none."""
+        key = (namespace, name, version or self.latest_version(namespace, name) or "")
+        return self._problems.get(key, ())
+
+    def latest_version(self, namespace: str, name: str) -> str | None:
+        """The highest version of a template; None when there is none of that name."""
+        versions = [key[2] for key in self._templates if key[:2] == (namespace, name)]
+        return max(versions, key=_ordered, default=None)
+
+    def suggestion(self, namespace: str, name: str, version: str | None) -> str:
+        """What the caller may have meant, as the end of a sentence; empty when nothing is close."""
+        versions = sorted((key[2] for key in self._templates if key[:2] == (namespace, name)), key=_ordered)
+        if versions and version is not None:
+            return f"; there is {', '.join(versions)}"
+        return did_you_mean(f"{namespace}/{name}", sorted({f"{key[0]}/{key[1]}" for key in self._templates}))
+
+    def plans(self, template: TaskTemplate) -> dict[str, StepPlan]:
+        """How to run the steps of `template`; those that no handler here serves are left out."""
+        plans = {}
+        for step in template.steps:
+            try:
+                handler = self.handlers.find(
+                    step.handler.callable, method=step.handler.method, resolver=step.handler.resolver
+                )
+            except BindError:
+                continue
+            plans[step.name] = StepPlan(
+                template=template,
+                definition=step,
+                handler=handler,
+                call=handler.call,
+                config=step.handler.initialization,
+                backoff=effective(step.retry, self._defaults.backoff),
+                retryable=step.retry.retryable,
+                timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
+                in_thread=handler.runs_in == "thread",
+            )
+        return plans
+
+    def _problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
+        problems = []
+        for step in template.steps:
+            try:
+                self.handlers.find(step.handler.callable, method=step.handler.method, resolver=step.handler.resolver)
+            except BindError as error:
+                where = f"template {template.label}, step '{step.name}'"
+                problems += [Problem(where, problem) for problem in error.problems]
+        return tuple(problems)
+
+
+def _ordered(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else -1 for part in version.split("."))
