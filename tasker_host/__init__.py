@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from tasker_host.hooks.records import Classifier, Handler, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
-    from tasker_host.orchestration.client import Client
 
 __all__ = [
     "Classifier",
-    "Client",
     "Failed",
     "From",
     "Handler",
@@ -53,7 +51,6 @@ _HOMES = {
     "hooks.records": ("Classifier", "Handler", "Middleware"),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
-    "orchestration.client": ("Client",),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
 

@@ -17,12 +17,12 @@ TaskerError
 │   ├── DatabaseTooOld        PostgreSQL before 15                                 DATABASE_TOO_OLD
 │   ├── SchemaMismatch        newer than this host, edited or not migrated         SCHEMA_MISMATCH
 │   └── EmbeddedUnavailable   no embedded PostgreSQL can be started here           EMBEDDED_UNAVAILABLE
-├── HostUnavailable           no tasker host answers at that address               HOST_UNAVAILABLE
 └── HandlerError              raised by handlers: the step failed
     ├── RetryableError        another attempt may succeed                          RETRYABLE
     └── PermanentError        no further attempt can succeed                       PERMANENT
 
-`code` is stable and is what API clients and scripts compare. `str(error)` says what, where, what was found and what to do.
+`code` is stable and is what API clients and scripts compare. `str(error)` says what, where, what was found and what to
+do.
 """
 
 from __future__ import annotations
@@ -129,10 +129,6 @@ class SchemaMismatch(DatabaseError):
 
 class EmbeddedUnavailable(DatabaseError):
     code = "EMBEDDED_UNAVAILABLE"
-
-
-class HostUnavailable(TaskerError):
-    code = "HOST_UNAVAILABLE"
 
 
 class HandlerError(TaskerError):

@@ -12,7 +12,6 @@ import rich_click as click
 from tasker_host.errors import (
     ConfigError,
     DatabaseError,
-    HostUnavailable,
     PluginError,
     ProblemsError,
     RequestError,
@@ -31,7 +30,6 @@ _EXIT_CODES: dict[type[TaskerError], int] = {
     PluginError: CANNOT_START,
     TemplateError: CANNOT_START,
     DatabaseError: CANNOT_START,
-    HostUnavailable: CANNOT_START,
     RequestError: WRONG_USAGE,
 }
 

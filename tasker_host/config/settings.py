@@ -103,7 +103,6 @@ class WorkerSettings(_Section):
     aging_interval_seconds: Seconds = Field(description="Waiting this long counts as much as one level of priority.")
     handler_timeout_seconds: Seconds = Field(description="How long a handler may run when its step does not say.")
     shutdown_grace_seconds: float = Field(ge=0, le=86_400, description="Time for running handlers after SIGTERM.")
-    tags: Names = Field(description="Take only steps whose tags are among these; empty: every step.")
     namespaces: Names = Field(description="Serve only these namespaces; empty: all of them.")
     retry: RetrySettings = Field(description="For steps whose template does not say how to retry.")
 

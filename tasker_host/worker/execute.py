@@ -90,7 +90,10 @@ def outcome_of_failure(step: Claimed, plan: StepPlan, failure: Failed, took_ms: 
     retry_after: timedelta | None = None
     if failure.retryable and plan.retryable and step.attempt < step.max_attempts:
         seconds = delay_seconds(
-            step.attempt, plan.backoff, jitter=random.random(), requested=failure.retry_after_seconds
+            step.attempt,
+            plan.backoff,
+            jitter=random.random(),  # noqa: S311 - not a secret
+            requested=failure.retry_after_seconds,
         )
         retry_after = timedelta(seconds=seconds)
     return Outcome(

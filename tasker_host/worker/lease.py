@@ -1,5 +1,4 @@
-"""Renewing leases from a thread of its own, so that a handler that blocks the event loop loses neither its own lease nor
-its neighbours'."""
+"""Renewing leases from a thread of its own: a handler that blocks the loop costs neither its lease nor the others."""
 
 from __future__ import annotations
 

@@ -11,12 +11,9 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
@@ -25,22 +22,15 @@ import structlog
 from tasker_host.db.database import CONNECTION_LOST, Database
 from tasker_host.db.kernel import Claimed, Outcome, Taken, steps_claim, steps_finish
 from tasker_host.db.listen import ENDED, Doorbell, Listener, work
-from tasker_host.domain.context import StepContext
 from tasker_host.domain.ids import WorkerId
-from tasker_host.domain.result import Failed, StepResult, Succeeded
+from tasker_host.domain.result import Failed
 from tasker_host.errors import DatabaseUnavailable
-from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.registry.plan import StepPlan
-from tasker_host.worker.execute import (
-    context_of,
-    error_json,
-    outcome_of,
-    outcome_of_error,
-    outcome_of_failure,
-    released,
-)
+from tasker_host.worker.execute import error_json, released
 from tasker_host.worker.lease import LeaseKeeper
+from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
+from tasker_host.worker.slots import Slots
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -49,9 +39,6 @@ log = structlog.get_logger("tasker.worker")
 
 UNSERVED_SECONDS = 5.0
 """How long a step that no handler here serves is left to other workers before it is offered again."""
-
-OVERRUN_LOOK_SECONDS = 0.1
-"""How often running handlers are compared with their timeouts."""
 
 LEAST_PAUSE_SECONDS = 0.002
 """Between two looks at something that is due but held by somebody else at the moment."""
@@ -62,62 +49,19 @@ LAST_REPORT_SECONDS = 5.0
 _TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """How one worker works; the defaults of every field live in `config/base/worker.toml`."""
-
-    mode: str
-    slots: int
-    thread_slots: int
-    max_claim: int
-    lease: timedelta
-    poll_interval_seconds: float
-    shutdown_grace_seconds: float
-    result_max_bytes: int
-
-
-class Plans(Protocol):
-    """Where a worker finds how to run a step."""
-
-    def known(self, template_id: int) -> dict[str, StepPlan] | None: ...
-
-    async def load(self, template_ids: Iterable[int]) -> None: ...
-
-
-@dataclass(slots=True)
-class Running:
-    step: Claimed
-    plan: StepPlan
-    task: asyncio.Task[None]
-    overrun_at: float
-    cancelled_as: str | None = None
-
-
-@dataclass(slots=True)
-class WorkerCounts:
-    """Since the start of this worker."""
-
-    claimed: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    retried: int = 0
-    released: int = 0
-    superseded: int = 0
-    abandoned_threads: int = 0
-
-
 class Worker:
     """Takes steps of `namespaces`, runs their handlers, and reports what became of them."""
 
     def __init__(
         self,
-        database: Database,
-        doorbell: Doorbell,
         worker_id: WorkerId,
-        plans: Plans,
-        namespaces: Sequence[str],
         options: WorkerOptions,
         *,
+        database: Database,
+        listen_database: Database,
+        doorbell: Doorbell,
+        plans: Plans,
+        namespaces: Sequence[str],
         classifiers: Sequence[Classifier] = (),
         middleware: Sequence[Middleware] = (),
         on_ended: Callable[[list[UUID]], None] = lambda _: None,
@@ -128,12 +72,17 @@ class Worker:
         self.counts = WorkerCounts()
         self.connected = False
         self._database = database
+        self._listen_database = listen_database
         self._doorbell = doorbell
         self._plans = plans
-        self._classifiers = classifiers
-        self._middleware = sorted(middleware, key=lambda m: (m.order, m.name))
         self._on_ended = on_ended
-        self._running: dict[UUID, Running] = {}
+        self._slots = Slots(
+            self._finished,
+            thread_slots=options.thread_slots,
+            result_max_bytes=options.result_max_bytes,
+            classifiers=classifiers,
+            middleware=middleware,
+        )
         self._outcomes: list[Outcome] = []
         self._connection: Connection | None = None
         self._bell = True
@@ -143,14 +92,17 @@ class Worker:
         self._unserved: set[tuple[int, str]] = set()
         # Two calls' worth of steps alternate: one half runs while the other is being recorded.
         self._most = max(1, min(options.max_claim, math.ceil(options.slots / 2)))
-        self._threads = ThreadPoolExecutor(options.thread_slots, thread_name_prefix="tasker-step")
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     # What others may call ---------------------------------------------------------------------------------------------
 
     @property
     def running(self) -> int:
-        return len(self._running)
+        return len(self._slots)
+
+    @property
+    def abandoned_threads(self) -> int:
+        """Handlers that ran out of time in a thread, which cannot be stopped."""
+        return self._slots.abandoned_threads
 
     def wake(self) -> None:
         """There may be work: look at once."""
@@ -166,12 +118,16 @@ class Worker:
 
     async def run(self) -> None:
         """Works until `stop`."""
-        self._loop = asyncio.get_running_loop()
-        leases = LeaseKeeper(self._database, self.id, self.options.lease, self._held, self._lost_elsewhere)
+        loop = asyncio.get_running_loop()
+
+        def lost(steps: list[UUID]) -> None:
+            loop.call_soon_threadsafe(self._slots.stop, "lost", steps)
+
+        leases = LeaseKeeper(self._database, self.id, self.options.lease, self._slots.held, lost)
         leases.start()
-        helpers = [asyncio.create_task(self._watch_overruns(), name="tasker-overruns")]
+        helpers = [asyncio.create_task(self._slots.watch_overruns(), name="tasker-overruns")]
         if self.options.mode != "polling":
-            listener = Listener(self._database, [work(n) for n in self.namespaces], lambda _: self.wake())
+            listener = Listener(self._listen_database, [work(n) for n in self.namespaces], lambda _: self.wake())
             helpers.append(asyncio.create_task(listener.run(), name="tasker-listener"))
         try:
             await self._work()
@@ -180,16 +136,15 @@ class Worker:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await asyncio.to_thread(leases.stop)
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._slots.close()
             if self._connection is not None:
                 self._connection.terminate()
+            self.connected = False
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        while True:
-            if self._stop_at is not None and self._stopped(self._stop_at):
-                return
+        while self._stop_at is None or not self._stopped(self._stop_at):
             outcomes, self._outcomes = self._outcomes, []
             want = self._want()
             if not outcomes and not (want and (self._bell or time.monotonic() >= self._look_at)):
@@ -203,7 +158,84 @@ class Worker:
     def _want(self) -> int:
         if self._stop_at is not None:
             return 0
-        return min(self._most, self.options.slots - len(self._running))
+        return min(self._most, self.options.slots - len(self._slots))
+
+    async def _received(self, taken: Taken, want: int) -> None:
+        for step_uuid in taken.superseded:
+            self.counts.superseded += 1
+            log.warning("outcome came too late, nothing changed", step=str(step_uuid), worker=self.id)
+        if taken.ended:
+            self._on_ended(taken.ended)
+            self._doorbell.ring([ENDED])
+        if taken.left:
+            self._doorbell.ring([work(namespace) for namespace in taken.left])
+        if taken.left or (want and len(taken.steps) >= want):
+            self._bell = True
+        self._look_at = time.monotonic() + self._pause(taken.next_due_seconds)
+        if taken.steps:
+            await self._start(taken.steps)
+
+    def _pause(self, next_due_seconds: float | None) -> float:
+        # Jitter keeps many workers from asking at the same instant; a known due time is kept exactly.
+        pause = math.inf
+        if self.options.mode != "event_driven":
+            pause = self.options.poll_interval_seconds * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, not a secret
+        return pause if next_due_seconds is None else min(pause, max(LEAST_PAUSE_SECONDS, next_due_seconds))
+
+    async def _start(self, steps: list[Claimed]) -> None:
+        self.counts.claimed += len(steps)
+        for step in steps:
+            plans = self._plans.known(step.template_id)
+            if plans is None:
+                plans = await self._load(step.template_id)
+            plan = plans.get(step.template_step)
+            if plan is None:
+                self._leave_to_others(step)
+            else:
+                self._slots.start(step, plan)
+
+    async def _load(self, template_id: int) -> dict[str, StepPlan]:
+        try:
+            await self._plans.load([template_id])
+        except DatabaseUnavailable:
+            return {}
+        return self._plans.known(template_id) or {}
+
+    def _leave_to_others(self, step: Claimed) -> None:
+        key = (step.template_id, step.template_step)
+        if key not in self._unserved:
+            self._unserved.add(key)
+            log.warning(
+                "step has no handler here, left to other workers",
+                step=step.name,
+                namespace=step.namespace,
+                template_id=step.template_id,
+                worker=self.id,
+            )
+        self.counts.released += 1
+        self._outcomes.append(released(step, after=timedelta(seconds=UNSERVED_SECONDS)))
+
+    def _finished(self, outcome: Outcome) -> None:
+        if outcome.kind == "succeeded":
+            self.counts.succeeded += 1
+        elif outcome.kind == "released":
+            self.counts.released += 1
+        else:
+            self.counts.failed += 1
+            self.counts.retried += outcome.retry_after is not None
+            log.info(
+                "step failed",
+                step=str(outcome.step_uuid),
+                task=str(outcome.task_uuid),
+                attempt=outcome.attempt,
+                retry_in_seconds=outcome.retry_after.total_seconds() if outcome.retry_after is not None else None,
+                error=outcome.value,
+                worker=self.id,
+            )
+        self._outcomes.append(outcome)
+        self._rouse()
+
+    # Calls ------------------------------------------------------------------------------------------------------------
 
     async def _call(self, outcomes: list[Outcome], want: int) -> Taken | None:
         """One round trip; None when the database could not be asked and it is to be tried again."""
@@ -274,171 +306,21 @@ class Worker:
             self._connection.terminate()
             self._connection = None
         self._bell = True
-        await asyncio.sleep(random.uniform(0.1, 0.5))
+        await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter, not a secret
 
-    async def _received(self, taken: Taken, want: int) -> None:
-        now = time.monotonic()
-        for step_uuid in taken.superseded:
-            self.counts.superseded += 1
-            log.warning("outcome came too late, nothing changed", step=str(step_uuid), worker=self.id)
-        if taken.ended:
-            self._on_ended(taken.ended)
-            self._doorbell.ring([ENDED])
-        if taken.left:
-            self._doorbell.ring([work(namespace) for namespace in taken.left])
-        if taken.left or (want and len(taken.steps) >= want):
-            self._bell = True
-        self._look_at = now + self._pause(taken.next_due_seconds)
-        if taken.steps:
-            await self._start(taken.steps)
-
-    def _pause(self, next_due_seconds: float | None) -> float:
-        # Jitter keeps many workers from asking at the same instant; a known due time is kept exactly.
-        pause = math.inf
-        if self.options.mode != "event_driven":
-            pause = self.options.poll_interval_seconds * random.uniform(0.75, 1.0)
-        return pause if next_due_seconds is None else min(pause, max(LEAST_PAUSE_SECONDS, next_due_seconds))
-
-    # Running steps ----------------------------------------------------------------------------------------------------
-
-    async def _start(self, steps: list[Claimed]) -> None:
-        assert self._loop is not None
-        now = time.monotonic()
-        self.counts.claimed += len(steps)
-        for step in steps:
-            plans = self._plans.known(step.template_id)
-            if plans is None:
-                plans = await self._load(step.template_id)
-            plan = plans.get(step.template_step)
-            if plan is None:
-                self._leave_to_others(step)
-                continue
-            # In a thread the clock starts when a thread is free.
-            overrun_at = math.inf if plan.in_thread else now + plan.timeout_seconds
-            task = self._loop.create_task(self._run_step(step, plan))
-            self._running[step.step_uuid] = Running(step, plan, task, overrun_at)
-
-    async def _load(self, template_id: int) -> dict[str, StepPlan]:
-        try:
-            await self._plans.load([template_id])
-        except DatabaseUnavailable:
-            return {}
-        return self._plans.known(template_id) or {}
-
-    def _leave_to_others(self, step: Claimed) -> None:
-        key = (step.template_id, step.template_step)
-        if key not in self._unserved:
-            self._unserved.add(key)
-            log.warning(
-                "step has no handler here, left to other workers",
-                step=step.name,
-                namespace=step.namespace,
-                template_id=step.template_id,
-                worker=self.id,
-            )
-        self.counts.released += 1
-        self._outcomes.append(released(step, after=timedelta(seconds=UNSERVED_SECONDS)))
-
-    async def _run_step(self, step: Claimed, plan: StepPlan) -> None:
-        started = time.perf_counter()
-        try:
-            context = context_of(step, plan)
-            if self._middleware:
-                result = await self._through_middleware(context, plan, step)
-            elif plan.in_thread:
-                result = await self._in_thread(context, plan, step)
-            elif plan.handler.is_async:
-                result = await plan.call(context)
-            else:
-                result = plan.call(context)
-            took_ms = (time.perf_counter() - started) * 1000
-            outcome = outcome_of(step, plan, result, took_ms, result_max_bytes=self.options.result_max_bytes)
-        except BaseException as error:
-            took_ms = (time.perf_counter() - started) * 1000
-            outcome = self._outcome_of_raise(step, plan, error, took_ms)
-        self._finished(step, outcome)
-
-    def _outcome_of_raise(self, step: Claimed, plan: StepPlan, error: BaseException, took_ms: float) -> Outcome:
-        running = self._running.get(step.step_uuid)
-        if running is not None and running.cancelled_as is not None and isinstance(error, asyncio.CancelledError):
-            if running.cancelled_as == "timeout":
-                return outcome_of_failure(step, plan, timeout_failure(plan), took_ms)
-            return released(step)
-        return outcome_of_error(step, plan, error, took_ms, self._classifiers)
-
-    async def _in_thread(self, context: StepContext, plan: StepPlan, step: Claimed) -> object:
-        assert self._loop is not None
-
-        def call() -> object:
-            running = self._running.get(step.step_uuid)
-            if running is not None:
-                running.overrun_at = time.monotonic() + plan.timeout_seconds
-            return plan.call(context)
-
-        return await self._loop.run_in_executor(self._threads, copy_context().run, call)
-
-    async def _through_middleware(self, context: StepContext, plan: StepPlan, step: Claimed) -> object:
-        async def innermost() -> object:
-            if plan.in_thread:
-                return await self._in_thread(context, plan, step)
-            value = plan.call(context)
-            return await value if plan.handler.is_async else value
-
-        async def as_result(call: Callable[[], Awaitable[object]]) -> StepResult:
-            # Middleware sees results, never exceptions of the handler: one shape on the way out.
-            try:
-                value = await call()
-            except Exception as error:
-                return failed(error, plan.handler, self._classifiers)
-            return value if isinstance(value, Succeeded | Failed) else Succeeded(value)
-
-        def wrapped(
-            layer: Middleware, inner: Callable[[], Awaitable[StepResult]]
-        ) -> Callable[[], Awaitable[StepResult]]:
-            return lambda: layer.around(context, inner)
-
-        async def handler() -> StepResult:
-            return await as_result(innermost)
-
-        chain: Callable[[], Awaitable[StepResult]] = handler
-        for layer in reversed(self._middleware):
-            chain = wrapped(layer, chain)
-        return await chain()
-
-    def _finished(self, step: Claimed, outcome: Outcome) -> None:
-        self._running.pop(step.step_uuid, None)
-        if outcome.kind == "succeeded":
-            self.counts.succeeded += 1
-        elif outcome.kind == "released":
-            self.counts.released += 1
-        else:
-            self.counts.failed += 1
-            self.counts.retried += outcome.retry_after is not None
-            log.info(
-                "step failed",
-                step=step.name,
-                task=str(step.task_uuid),
-                attempt=step.attempt,
-                max_attempts=step.max_attempts,
-                retry_in_seconds=outcome.retry_after.total_seconds() if outcome.retry_after is not None else None,
-                error=outcome.value,
-            )
-        self._outcomes.append(outcome)
-        self._rouse()
-
-    # Waiting ----------------------------------------------------------------------------------------------------------
+    # Waiting and ending -----------------------------------------------------------------------------------------------
 
     async def _wait(self) -> None:
         """Until roused, or until it is time to look."""
-        assert self._loop is not None
-        self._waiter = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
         until = self._look_at if self._want() else math.inf
         if self._stop_at is not None:
             over = time.monotonic() >= self._stop_at
             until = min(until, self._stop_at + LAST_REPORT_SECONDS if over else self._stop_at)
         timer = None
         if until < math.inf:
-            timer = self._loop.call_later(max(0.0, until - time.monotonic()), self._rouse)
+            timer = loop.call_later(max(0.0, until - time.monotonic()), self._rouse)
         try:
             await self._waiter
         finally:
@@ -450,51 +332,10 @@ class Worker:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def _watch_overruns(self) -> None:
-        while True:
-            await asyncio.sleep(OVERRUN_LOOK_SECONDS)
-            now = time.monotonic()
-            for running in list(self._running.values()):
-                if now >= running.overrun_at and running.cancelled_as is None:
-                    self._cancel(running, "timeout")
-
-    def _cancel(self, running: Running, why: str) -> None:
-        running.cancelled_as = why
-        if running.plan.in_thread:
-            # A thread cannot be stopped: it is abandoned, and what it returns later is fenced off.
-            self.counts.abandoned_threads += 1
-        running.task.cancel()
-
-    # Leases and the end -----------------------------------------------------------------------------------------------
-
-    def _held(self) -> list[Claimed]:
-        return [running.step for running in list(self._running.values())]
-
-    def _lost_elsewhere(self, steps: list[UUID]) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._drop, steps)
-
-    def _drop(self, steps: list[UUID]) -> None:
-        for step_uuid in steps:
-            running = self._running.get(step_uuid)
-            if running is not None and running.cancelled_as is None:
-                log.warning("lease lost, step stopped", step=running.step.name, task=str(running.step.task_uuid))
-                self._cancel(running, "lost")
-
     def _stopped(self, stop_at: float) -> bool:
-        if self._running and time.monotonic() >= stop_at:
-            for running in list(self._running.values()):
-                if running.cancelled_as is None:
-                    self._cancel(running, "released")
-        if self._running or self._outcomes:
+        if len(self._slots) and time.monotonic() >= stop_at:
+            self._slots.stop("released")
+        if len(self._slots) or self._outcomes:
             # The grace period bounds a lost database too: what is not reported by then falls to the leases.
             return time.monotonic() >= stop_at + LAST_REPORT_SECONDS
         return True
-
-
-def timeout_failure(plan: StepPlan) -> Failed:
-    return Failed(
-        f"handler {plan.handler.name!r} ran longer than {plan.timeout_seconds:g} s",
-        error_type="timeout",
-        retryable=True,
-    )

@@ -19,7 +19,6 @@ from tasker_host.cli.options import TaskerGroup, json_option
 from tasker_host.errors import (
     ConfigError,
     DatabaseUnavailable,
-    HostUnavailable,
     PermanentError,
     PluginError,
     TaskerError,
@@ -55,13 +54,13 @@ def file(text: str, name: str = "tasker.toml") -> str:
 
 def test_show_prints_toml():
     name = file(
-        '[worker]\ntags = ["a"]\nid = "x\\"\\u007f"\n[plugins.p.settings]\nat = 2026-01-02\nhosts = [{ n = 1.5 }]'
+        '[worker]\nnamespaces = ["a"]\nid = "x\\"\\u007f"\n[plugins.p.settings]\nat = 2026-01-02\nhosts = [{ n = 1.5 }]'
     )
     result = run("show", "--config", name)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith('# environment development, files of tasker.toml\n\n[database]\nurl = ""\n')
     shown = tomllib.loads(result.stdout)
-    assert shown["worker"]["tags"] == ["a"]
+    assert shown["worker"]["namespaces"] == ["a"]
     assert shown["worker"]["id"] == 'x"\x7f'
     assert shown["worker"]["retry"] == {"backoff": "exponential", "base_ms": 1000, "max_ms": 60000, "jitter": 0.15}
     assert str(shown["plugins"]["p"]["settings"]["at"]) == "2026-01-02"
@@ -156,7 +155,6 @@ def test_a_wrong_option_is_wrong_usage():
         (PluginError("x"), 3),
         (TemplateError("x"), 3),
         (DatabaseUnavailable("x"), 3),
-        (HostUnavailable("x"), 3),
         (TaskNotFound("x"), 2),
         (PermanentError("x"), 1),
         (TaskerError("x"), 1),

@@ -25,10 +25,10 @@ def described(text: str, models: dict[str, type[BaseModel]] | None = None, **env
 
 
 def test_sections_come_in_one_order_and_each_value_with_its_origin():
-    shown = described('[worker]\ntags = ["a", "b"]\n[plugins.p]\nrequired = true', TASKER__WEB__PORT="1")
+    shown = described('[worker]\nnamespaces = ["a", "b"]\n[plugins.p]\nrequired = true', TASKER__WEB__PORT="1")
     sections = list(dict.fromkeys(key.split(".")[0] for key in shown))
     assert sections == ["database", "worker", "web", "plugins", "limits", "telemetry", "templates"]
-    assert shown["worker.tags"] == "['a', 'b'] tasker.toml:2"
+    assert shown["worker.namespaces"] == "['a', 'b'] tasker.toml:2"
     assert shown["plugins.p.required"] == "True tasker.toml:4"
     assert shown["web.port"] == "1 variable TASKER__WEB__PORT"
     assert shown["worker.slots"] == "100 shipped base/worker.toml:9"
@@ -140,7 +140,7 @@ def test_passwords_in_urls(text, expected):
         (("worker",), "worker", "[worker]"),
         (("worker", "slots"), "worker.slots", "[worker] slots"),
         (("worker", "retry", "base_ms"), "worker.retry.base_ms", "[worker.retry] base_ms"),
-        (("worker", "tags", 1), "worker.tags[1]", "[worker] tags[1]"),
+        (("worker", "namespaces", 1), "worker.namespaces[1]", "[worker] namespaces[1]"),
         (("plugins", "a.b", 'q"', "x"), 'plugins."a.b"."q\\"".x', '[plugins."a.b"."q\\""] x'),
         (("plugins", "p", "settings", "hosts", 0, "url"), "plugins.p.settings.hosts[0].url",
          "[plugins.p.settings] hosts[0].url"),

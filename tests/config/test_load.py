@@ -45,7 +45,7 @@ def test_without_any_file_there_are_the_defaults_that_ship(folder):
     assert config.root is None
     assert config.settings.worker.slots == 100
     assert config.settings.worker.mode == "hybrid"
-    assert config.settings.worker.tags == ()
+    assert config.settings.worker.namespaces == ()
     assert config.settings.worker.retry.backoff == "exponential"
     assert config.settings.database.url == ""
     assert config.settings.plugins.autoload is True
@@ -78,13 +78,13 @@ def test_each_layer_goes_over_the_one_below(folder):
 
 
 def test_tables_merge_and_arrays_are_replaced(folder):
-    write("config/base/worker.toml", '[worker]\ntags = ["a", "b"]\n[worker.retry]\nbase_ms = 5')
-    write("config/environments/development/worker.toml", '[worker]\ntags = ["c"]\n[worker.retry]\nmax_ms = 6')
+    write("config/base/worker.toml", '[worker]\nnamespaces = ["a", "b"]\n[worker.retry]\nbase_ms = 5')
+    write("config/environments/development/worker.toml", '[worker]\nnamespaces = ["c"]\n[worker.retry]\nmax_ms = 6')
     config = load(environ={})
-    assert config.settings.worker.tags == ("c",)
+    assert config.settings.worker.namespaces == ("c",)
     assert (config.settings.worker.retry.base_ms, config.settings.worker.retry.max_ms) == (5, 6)
-    assert str(config.origin("worker", "tags", 0)) == "config/environments/development/worker.toml:2"
-    assert "worker.tags[1]" not in config.origins
+    assert str(config.origin("worker", "namespaces", 0)) == "config/environments/development/worker.toml:2"
+    assert "worker.namespaces[1]" not in config.origins
 
 
 def test_any_file_may_hold_any_section(folder):
@@ -182,14 +182,14 @@ def test_variables_are_read_by_the_type_of_their_field(folder):
             "TASKER__WORKER__ID": "7",
             "TASKER__WORKER__SLOTS": "7",
             "TASKER__WORKER__POLL_INTERVAL_SECONDS": "0.5",
-            "TASKER__WORKER__TAGS": '["a", "1"]',
+            "TASKER__WORKER__NAMESPACES": '["a", "1"]',
             "TASKER__WEB__ENABLED": "false",
             "TASKER__WORKER__RETRY__BACKOFF": "linear",
             "tasker__web__Port": "0",
             "TASKER__TELEMETRY__LOG_LEVEL": "DEBUG",
         }
     ).settings
-    assert (settings.worker.id, settings.worker.slots, settings.worker.tags) == ("7", 7, ("a", "1"))
+    assert (settings.worker.id, settings.worker.slots, settings.worker.namespaces) == ("7", 7, ("a", "1"))
     assert (settings.worker.poll_interval_seconds, settings.worker.retry.backoff) == (0.5, "linear")
     assert (settings.web.enabled, settings.web.port, settings.telemetry.log_level) == (False, 0, "debug")
 
@@ -201,7 +201,7 @@ def test_variables_are_read_by_the_type_of_their_field(folder):
         ("TASKER__WORKER__SLOTS", "", "[worker] slots: must be a whole number (got '')"),
         ("TASKER__WORKER__SLOTS", "0", "[worker] slots: must be greater than or equal to 1 (got 0)"),
         ("TASKER__WORKER__SLOTS", "1\nid = 'x'", "[worker] slots: must be a whole number (got \"1\\nid = 'x'\")"),
-        ("TASKER__WORKER__TAGS", "a", "[worker] tags: must be a list (got 'a')"),
+        ("TASKER__WORKER__NAMESPACES", "a", "[worker] namespaces: must be a list (got 'a')"),
         ("TASKER__WORKER__SLOT", "5", "[worker] slot: unknown key; did you mean 'slots'?"),
         ("TASKER__WROKER__SLOTS", "5", "[wroker]: unknown section; did you mean 'worker'?"),
         ("TASKER__WORKER", "5", "[worker]: must be a table (got 5)"),
@@ -238,8 +238,10 @@ def test_the_process_environment_is_read_by_default(folder, monkeypatch):
 
 
 def test_overrides_may_be_nested(folder):
-    config = load(environ={}, overrides={"worker": {"retry": {"base_ms": 3}}, "worker.tags": ["x"], "web.host": "${H}"})
-    assert (config.settings.worker.retry.base_ms, config.settings.worker.tags) == (3, ("x",))
+    config = load(
+        environ={}, overrides={"worker": {"retry": {"base_ms": 3}}, "worker.namespaces": ["x"], "web.host": "${H}"}
+    )
+    assert (config.settings.worker.retry.base_ms, config.settings.worker.namespaces) == (3, ("x",))
     assert config.settings.web.host == "${H}"
     assert load(environ={}, overrides={"web.port": None, "web": {"host": None}}).settings.web.port == 8080
     assert problems(overrides={"worker.slots": "many"}) == [
@@ -252,10 +254,10 @@ def test_overrides_may_be_nested(folder):
 
 def test_variables_are_put_into_strings_of_files(folder):
     write("config/base/web.toml", '[web]\nhost = "${HOST:-localhost}"\nport = "${PORT}"\nenabled = "${ON:-no}"')
-    write("config/base/worker.toml", '[worker]\nid = "${HOST}-${PORT}-$${X}"\ntags = ["${HOST}", "b"]')
+    write("config/base/worker.toml", '[worker]\nid = "${HOST}-${PORT}-$${X}"\nnamespaces = ["${HOST}", "b"]')
     config = load(environ={"HOST": "h1", "PORT": "81", "ON": ""})
     assert (config.settings.web.host, config.settings.web.port, config.settings.web.enabled) == ("h1", 81, False)
-    assert (config.settings.worker.id, config.settings.worker.tags) == ("h1-81-${X}", ("h1", "b"))
+    assert (config.settings.worker.id, config.settings.worker.namespaces) == ("h1-81-${X}", ("h1", "b"))
     assert origin(config, "worker.id") == "config/base/worker.toml:2 (HOST, PORT)"
     assert origin(config, "web.enabled") == "config/base/web.toml:4"
 
@@ -307,7 +309,10 @@ def test_a_reference_that_is_not_one(folder, text):
 
 
 def test_every_mistake_is_told_with_its_line(folder):
-    write("config/base/a.toml", '[worker]\nslot = 5\nmode = "hybird"\ntags = [\n  "a",\n  5,\n]\nlease_seconds = true')
+    write(
+        "config/base/a.toml",
+        '[worker]\nslot = 5\nmode = "hybird"\nnamespaces = [\n  "a",\n  5,\n]\nlease_seconds = true',
+    )
     write(
         "config/base/b.toml", "[web]\nport = 70000\n\n[wbe]\nport = 1\n[plugins]\nautolod = false\n[plugins.p]\nx = 1"
     )
@@ -316,7 +321,7 @@ def test_every_mistake_is_told_with_its_line(folder):
         "config/base/a.toml:2: [worker] slot: unknown key; did you mean 'slots'?",
         "config/base/a.toml:3: [worker] mode: must be 'hybrid', 'event_driven' or 'polling' (got 'hybird'); "
         "did you mean 'hybrid'?",
-        "config/base/a.toml:6: [worker] tags[1]: must be text; quote it (got 5)",
+        "config/base/a.toml:6: [worker] namespaces[1]: must be text; quote it (got 5)",
         "config/base/a.toml:8: [worker] lease_seconds: must be a whole number (got true)",
         "config/base/b.toml:2: [web] port: must be less than or equal to 65535 (got 70000)",
         "config/base/b.toml:4: [wbe]: unknown section; did you mean 'web'?",

@@ -22,7 +22,7 @@ dotted."quoted key"."a.b" = 'y'
 
 [worker]
 slots = 100
-tags = [
+namespaces = [
     "one",  # ]
     "two",
 
@@ -65,13 +65,13 @@ def test_every_kind_of_key_is_on_its_line():
         ("dotted", "quoted key", "a.b"): 4,
         ("worker",): 6,
         ("worker", "slots"): 7,
-        ("worker", "tags"): 8,
-        ("worker", "tags", 0): 9,
-        ("worker", "tags", 1): 10,
-        ("worker", "tags", 2): 12,
-        ("worker", "tags", 2, "name"): 12,
-        ("worker", "tags", 2, "sizes"): 12,
-        ("worker", "tags", 2, "sizes", 0): 13,
+        ("worker", "namespaces"): 8,
+        ("worker", "namespaces", 0): 9,
+        ("worker", "namespaces", 1): 10,
+        ("worker", "namespaces", 2): 12,
+        ("worker", "namespaces", 2, "name"): 12,
+        ("worker", "namespaces", 2, "sizes"): 12,
+        ("worker", "namespaces", 2, "sizes", 0): 13,
         ("worker", "text"): 15,
         ("worker", "retry"): 19,
         ("worker", "retry", "base_ms"): 20,

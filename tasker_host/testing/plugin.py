@@ -1,1 +1,0 @@
-"""The pytest plugin that comes with the package (entry point `tasker_host` in the group `pytest11`)."""

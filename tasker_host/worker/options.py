@@ -1,0 +1,44 @@
+"""What a worker is told when it is made, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from tasker_host.registry.plan import StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How one worker works; the defaults of every field live in `config/base/worker.toml`."""
+
+    mode: str
+    slots: int
+    thread_slots: int
+    max_claim: int
+    lease: timedelta
+    poll_interval_seconds: float
+    shutdown_grace_seconds: float
+    result_max_bytes: int
+
+
+class Plans(Protocol):
+    """Where a worker finds how to run a step."""
+
+    def known(self, template_id: int) -> dict[str, StepPlan] | None: ...
+
+    async def load(self, template_ids: Iterable[int]) -> None: ...
+
+
+@dataclass(slots=True)
+class WorkerCounts:
+    """Since the start of this worker. `failed` attempts include `retried` ones."""
+
+    claimed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    released: int = 0
+    superseded: int = 0

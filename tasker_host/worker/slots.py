@@ -1,0 +1,174 @@
+"""The steps that run in this worker: started, timed, stopped, and each turned into an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+import structlog
+
+from tasker_host.db.kernel import Claimed, Outcome
+from tasker_host.domain.context import StepContext
+from tasker_host.domain.result import Failed, StepResult, Succeeded
+from tasker_host.handlers.classify import failed
+from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.registry.plan import StepPlan
+from tasker_host.worker.execute import context_of, outcome_of, outcome_of_error, outcome_of_failure, released
+from tasker_host.worker.threads import Call, Threads
+
+log = structlog.get_logger("tasker.worker")
+
+OVERRUN_LOOK_SECONDS = 0.1
+"""How often running handlers are compared with their timeouts."""
+
+Why = Literal["timeout", "lost", "released"]
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    step: Claimed
+    plan: StepPlan
+    overrun_at: float
+    task: asyncio.Task[None] | None = None
+    call: Call | None = None
+    stopped: Why | None = None
+
+
+class Slots:
+    """Runs steps and gives each one's outcome to `finished`, on the event loop."""
+
+    def __init__(
+        self,
+        finished: Callable[[Outcome], None],
+        *,
+        thread_slots: int,
+        result_max_bytes: int,
+        classifiers: Sequence[Classifier],
+        middleware: Sequence[Middleware],
+    ) -> None:
+        self.abandoned_threads = 0
+        self._finished = finished
+        self._result_max_bytes = result_max_bytes
+        self._classifiers = classifiers
+        self._middleware = sorted(middleware, key=lambda m: (m.order, m.name))
+        self._threads = Threads(thread_slots, name="tasker-step")
+        self._running: dict[UUID, _Running] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def held(self) -> list[Claimed]:
+        """The steps that run. May be called from any thread."""
+        return [running.step for running in list(self._running.values())]
+
+    def start(self, step: Claimed, plan: StepPlan) -> None:
+        # In a thread the clock starts when a thread is free.
+        overrun_at = math.inf if plan.in_thread else time.monotonic() + plan.timeout_seconds
+        running = self._running[step.step_uuid] = _Running(step, plan, overrun_at)
+        running.task = asyncio.create_task(self._run(running))
+
+    def stop(self, why: Why, steps: Sequence[UUID] | None = None) -> None:
+        """Stops these steps, or all: they end as a timeout, or are given back."""
+        for step_uuid in list(self._running) if steps is None else steps:
+            running = self._running.get(step_uuid)
+            if running is not None and running.stopped is None:
+                if why == "lost":
+                    log.warning("lease lost, step stopped", step=running.step.name, task=str(running.step.task_uuid))
+                self._stop(running, why)
+
+    async def watch_overruns(self) -> None:
+        """Until cancelled: stops handlers that run longer than they may."""
+        while True:
+            await asyncio.sleep(OVERRUN_LOOK_SECONDS)
+            now = time.monotonic()
+            for running in list(self._running.values()):
+                if now >= running.overrun_at and running.stopped is None:
+                    self._stop(running, "timeout")
+
+    def close(self) -> None:
+        self._threads.close()
+
+    def _stop(self, running: _Running, why: Why) -> None:
+        running.stopped = why
+        if running.call is not None and self._threads.abandon(running.call):
+            self.abandoned_threads += 1
+        assert running.task is not None
+        # A task that is cancelled before its first step never runs, so it could not report: its turn comes before this.
+        asyncio.get_running_loop().call_soon(running.task.cancel)
+
+    # One step ---------------------------------------------------------------------------------------------------------
+
+    async def _run(self, running: _Running) -> None:
+        step, plan = running.step, running.plan
+        started = time.perf_counter()
+        try:
+            context = context_of(step, plan)
+            if self._middleware:
+                result = await self._through_middleware(running, context)
+            else:
+                result = await self._call(running, context)
+            outcome = outcome_of(step, plan, result, _ms_since(started), result_max_bytes=self._result_max_bytes)
+        except BaseException as error:  # plugin code: whatever it raises becomes the step's failure
+            outcome = self._outcome_of_raise(running, error, _ms_since(started))
+        del self._running[step.step_uuid]
+        self._finished(outcome)
+
+    async def _call(self, running: _Running, context: StepContext) -> Any:
+        plan = running.plan
+        if plan.in_thread:
+            return await self._in_thread(running, context)
+        value = plan.call(context)
+        return await value if plan.handler.is_async else value
+
+    async def _in_thread(self, running: _Running, context: StepContext) -> Any:
+        def call() -> Any:
+            running.overrun_at = time.monotonic() + running.plan.timeout_seconds
+            return running.plan.call(context)
+
+        running.call = self._threads.submit(call)
+        try:
+            return await running.call.future
+        finally:
+            running.call = None
+
+    def _outcome_of_raise(self, running: _Running, error: BaseException, took_ms: float) -> Outcome:
+        step, plan = running.step, running.plan
+        if running.stopped is not None and isinstance(error, asyncio.CancelledError):
+            if running.stopped == "timeout":
+                return outcome_of_failure(step, plan, timeout_failure(plan), took_ms)
+            return released(step)
+        return outcome_of_error(step, plan, error, took_ms, self._classifiers)
+
+    async def _through_middleware(self, running: _Running, context: StepContext) -> StepResult:
+        async def handler() -> StepResult:
+            # Middleware sees results, never exceptions of the handler: one shape on the way out.
+            try:
+                value = await self._call(running, context)
+            except Exception as error:
+                return failed(error, running.plan.handler, self._classifiers)
+            return value if isinstance(value, Succeeded | Failed) else Succeeded(value)
+
+        chain: Callable[[], Awaitable[StepResult]] = handler
+        for layer in reversed(self._middleware):
+            chain = _wrapped(layer, context, chain)
+        return await chain()
+
+
+def _wrapped(
+    layer: Middleware, context: StepContext, inner: Callable[[], Awaitable[StepResult]]
+) -> Callable[[], Awaitable[StepResult]]:
+    return lambda: layer.around(context, inner)
+
+
+def timeout_failure(plan: StepPlan) -> Failed:
+    message = f"handler {plan.handler.name!r} ran longer than {plan.timeout_seconds:g} s"
+    return Failed(message, error_type="timeout", retryable=True)
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
