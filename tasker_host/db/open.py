@@ -36,8 +36,9 @@ def embedded_server(config: Config) -> EmbeddedServer | None:
     if settings.url:
         return None
     if not settings.embedded:
+        origin = config.origins["database.embedded"]
         raise EmbeddedUnavailable(
-            f"no database: database.url is empty and database.embedded is false ({config.origins['database.embedded']});"
+            f"no database: database.url is empty and database.embedded is false ({origin});"
             " set DATABASE_URL to a PostgreSQL server, or allow the embedded one"
         )
     return EmbeddedServer(

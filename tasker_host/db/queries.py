@@ -66,3 +66,19 @@ async def queue_depths(database: Database) -> dict[str, tuple[int, int]]:
     """Namespace → (ready, waiting) messages."""
     rows = await database.fetch(query("queue_depths"))
     return {row["namespace"]: (row["ready"], row["waiting"]) for row in rows}
+
+
+async def tasks_outcomes(database: Database, tasks: Sequence[UUID]) -> list[Row]:
+    """What became of `tasks`: template, state, `took_ms`, executions, and the step and error of those that failed."""
+    rows = []
+    for record in await database.fetch(query("tasks_outcomes"), list(tasks)):
+        row = dict(record)
+        row["context"] = loads(row["context"])
+        row["error"] = loads(row["error"]) if row["error"] is not None else None
+        rows.append(row)
+    return rows
+
+
+async def workers_connected(database: Database) -> int:
+    """How many workers are connected to this database."""
+    return int(await database.fetchval(query("workers_connected")))

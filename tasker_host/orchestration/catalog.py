@@ -37,17 +37,19 @@ class Catalog:
 
     async def register(self) -> None:
         """Make every available template of this host known to the database."""
-        for template in self._registry.available():
-            template_id = await self._database.fetchval(
-                query("template_register"),
-                template.namespace_name,
-                template.name,
-                template.version,
-                template.sha256(),
-                template.canonical(),
-                json.dumps(shape(template)),
-            )
-            entry = self._keep(template_id, template)
+        # By namespace, name and version: two hosts that register the same templates at once cannot deadlock.
+        templates = self._registry.available()
+        rows = await self._database.fetch(
+            query("templates_register"),
+            [template.namespace_name for template in templates],
+            [template.name for template in templates],
+            [template.version for template in templates],
+            [template.sha256() for template in templates],
+            [template.canonical() for template in templates],
+            [json.dumps(shape(template)) for template in templates],
+        )
+        for template, row in zip(templates, rows, strict=True):
+            entry = self._keep(row[0], template)
             self._current[template.namespace_name, template.name, template.version] = entry
 
     def namespaces(self) -> list[str]:

@@ -22,8 +22,9 @@ class Watch:
         self._bell = asyncio.Event()
 
     @property
-    def waiting(self) -> bool:
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """How many tasks are waited for."""
+        return len(self._waiting)
 
     def ended(self, tasks: Iterable[UUID]) -> None:
         """These tasks came to rest."""

@@ -1,4 +1,4 @@
-"""What the host says: one event and its fields a line, on stderr, also for libraries that log by the standard module."""
+"""What the host says: an event and its fields a line, on stderr; also for libraries that use the standard module."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from tasker_host.domain.backoff import delay_seconds
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Failed, StepResult, Succeeded
+from tasker_host.errors import JsonError
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier
 from tasker_host.registry.plan import StepPlan
@@ -50,32 +51,24 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
                 metadata = dumps(result.metadata)
             result = result.value
         value = dumps(result)
-    except (TypeError, ValueError) as error:
-        return outcome_of_failure(
-            step,
+    except JsonError as error:
+        refused = _refused(plan, f"what JSON cannot hold: {error}", "RESULT_NOT_JSON")
+        return outcome_of_failure(step, plan, refused, took_ms)
+    # At most four bytes a character: small values need not be encoded to be measured.
+    if len(value) * 4 > result_max_bytes and (size := len(value.encode())) > result_max_bytes:
+        refused = _refused(
             plan,
-            Failed(
-                f"handler {plan.handler.name!r} returned what JSON cannot hold: {error}",
-                error_type="permanent_error",
-                retryable=False,
-                error_code="RESULT_NOT_JSON",
-            ),
-            took_ms,
+            f"{size} bytes of JSON; the limit is {result_max_bytes} (limits.result_max_bytes):"
+            " store large values elsewhere and return a reference",
+            "RESULT_TOO_LARGE",
         )
-    if len(value) > result_max_bytes:
-        return outcome_of_failure(
-            step,
-            plan,
-            Failed(
-                f"handler {plan.handler.name!r} returned {len(value)} bytes of JSON; the limit is {result_max_bytes}"
-                " (limits.result_max_bytes): store large values elsewhere and return a reference",
-                error_type="permanent_error",
-                retryable=False,
-                error_code="RESULT_TOO_LARGE",
-            ),
-            took_ms,
-        )
+        return outcome_of_failure(step, plan, refused, took_ms)
     return Outcome(step.task_uuid, step.step_uuid, step.attempt, "succeeded", value, took_ms, None, metadata)
+
+
+def _refused(plan: StepPlan, what: str, code: str) -> Failed:
+    message = f"handler {plan.handler.name!r} returned {what}"
+    return Failed(message, error_type="permanent_error", retryable=False, error_code=code)
 
 
 def outcome_of_error(
@@ -134,5 +127,5 @@ def _dumps_always(value: Any) -> str:
     # An error must be told even when its details cannot be: what JSON cannot hold is told as text.
     try:
         return dumps(value)
-    except (TypeError, ValueError):
+    except JsonError:
         return dumps({str(key): repr(item).encode("ascii", "backslashreplace").decode() for key, item in value.items()})

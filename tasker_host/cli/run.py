@@ -1,0 +1,138 @@
+"""`tasker run`: a host, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from tasker_host.cli.options import TaskerCommand, config_options, json_option
+
+if TYPE_CHECKING:
+    from tasker_host.config import Config
+    from tasker_host.host import Host
+    from tasker_host.runtime.children import Children
+
+# What a child needs to stop and report after its grace period, before it is killed.
+_CHILD_SLACK_SECONDS = 10.0
+
+
+@click.command("run", cls=TaskerCommand)
+@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
+@click.option("--host", "address", metavar="ADDRESS", help="Address to serve HTTP on. [default: web.host]")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Port to serve HTTP on; 0: any free one. [default: web.port]"
+)
+@click.option("--no-web", is_flag=True, help="Run steps only, without HTTP.")
+@click.option("--child", is_flag=True, hidden=True)
+@config_options
+@json_option
+def run(  # noqa: PLR0917 - one parameter an option
+    processes: int,
+    address: str | None,
+    port: int | None,
+    no_web: bool,
+    child: bool,
+    config_root: Path | None,
+    env: str | None,
+    as_json: bool,
+) -> None:
+    """Serve: run steps, answer HTTP, until SIGTERM or Ctrl-C; a second one cuts the stop short."""
+    from tasker_host.cli.running import run_async
+    from tasker_host.config import load
+    from tasker_host.runtime.logs import configure_logs
+
+    overrides: dict[str, Any] = {}
+    if address is not None:
+        overrides["web.host"] = address
+    if port is not None:
+        overrides["web.port"] = port
+    if no_web:
+        overrides["web.enabled"] = False
+    config = load(config_root, env=env, overrides=overrides)
+    telemetry = config.settings.telemetry
+    configure_logs(telemetry.log_level.value, "json" if as_json else telemetry.log_format.value)
+    arguments = [*(["--config", str(config_root)] if config_root else []), *(["--env", env] if env else [])]
+    run_async(_serve(config, processes, arguments, is_child=child))
+
+
+async def _serve(config: Config, processes: int, arguments: list[str], *, is_child: bool) -> None:
+    import structlog
+
+    from tasker_host.host import Host
+    from tasker_host.runtime.children import Children, when_parent_ends
+    from tasker_host.server import Server
+
+    log = structlog.get_logger("tasker.host")
+    async with contextlib.AsyncExitStack() as stack:
+        told = _Told()
+        stack.callback(told.listen())
+        host = await stack.enter_async_context(Host(config))
+        children = Children(["run", "--child", "--no-web", *arguments], _environments(host, processes - 1))
+        url = None
+        if config.settings.web.enabled:
+            server = Server(host)
+            url = await server.start()
+            stack.push_async_callback(server.stop)
+        if is_child:
+            when_parent_ends(told.once)
+        children.start()
+        log.info("host is ready", url=url, worker=str(host), namespaces=host.catalog.namespaces(), processes=processes)
+        await told.stop.wait()
+        log.info("host is stopping", worker=str(host), grace_seconds=config.settings.worker.shutdown_grace_seconds)
+        host.stop_claiming()
+        told.again = lambda: _cut_short(host, children)
+        await _drained(host, children)
+    log.info("host has stopped")
+
+
+class _Told:
+    """What signals said: `stop` is set by the first, `again` is called by each later one."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.again: Callable[[], None] = lambda: None
+
+    def once(self) -> None:
+        if self.stop.is_set():
+            self.again()
+        self.stop.set()
+
+    def listen(self) -> Callable[[], None]:
+        """Listens to signals until the returned function is called."""
+        loop = asyncio.get_running_loop()
+        if sys.platform == "win32":
+            return lambda: None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.once)
+        return lambda: [loop.remove_signal_handler(n) for n in (signal.SIGTERM, signal.SIGINT)] and None
+
+
+def _cut_short(host: Host, children: Children) -> None:
+    host.stop_claiming(grace_seconds=0)
+    children.stop()
+
+
+async def _drained(host: Host, children: Children) -> None:
+    """While running steps end, HTTP goes on answering that the host is stopping."""
+    grace = host.config.settings.worker.shutdown_grace_seconds
+    await asyncio.gather(children.ended(grace_seconds=grace + _CHILD_SLACK_SECONDS), host.drained())
+
+
+def _environments(host: Host, count: int) -> list[dict[str, str]]:
+    """What differs for each child: it uses our database, which is ready, and is a worker of its own."""
+    own_id = host.config.settings.worker.id
+    shared = {
+        "TASKER__DATABASE__URL": host.database.dsn,
+        "TASKER__DATABASE__AUTO_MIGRATE": "never",
+        "TASKER__DATABASE__LISTEN_URL": host.config.settings.database.listen_url,
+    }
+    return [
+        {**shared, **({"TASKER__WORKER__ID": f"{own_id}-{number}"} if own_id else {})} for number in range(2, count + 2)
+    ]

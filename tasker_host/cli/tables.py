@@ -1,0 +1,101 @@
+"""Tasks as people read them in a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tasker_host.db.queries import Row
+from tasker_host.domain.json import dumps
+
+_STYLES = {
+    "complete": "green",
+    "resolved_manually": "green",
+    "error": "red",
+    "blocked_by_failures": "red",
+    "cancelled": "yellow",
+    "waiting_for_retry": "yellow",
+}
+_WIDE = 200
+_LONGEST_VALUE = 100
+
+
+def console(*, stderr: bool = False) -> Console:
+    """For stdout, or stderr; not wrapped at 80 columns when it is read by a program."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, highlight=False, soft_wrap=True, width=None if stream.isatty() else _WIDE)
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return made
+
+
+def state(name: str) -> Text:
+    return Text(name, style=_STYLES.get(name, ""))
+
+
+def print_tasks(rows: Sequence[Row], total: int) -> None:
+    """A page of tasks, and how many there are in all."""
+    listed = table("TASK", "TEMPLATE", "STATE", "STEPS", "CREATED", "TOOK", right=("STEPS", "TOOK"))
+    for row in rows:
+        listed.add_row(
+            str(row["task_uuid"]),
+            f"{row['namespace']}/{row['name']} {row['version']}",
+            state(row["status"]),
+            f"{row['completed_steps']}/{row['total_steps']}",
+            _time(row["created_at"]),
+            _took(row),
+        )
+    out = console()
+    out.print(listed)
+    out.print(f"{len(rows)} of {total} tasks", style="dim")
+
+
+def print_task(row: Row) -> None:
+    """A task with its steps."""
+    out = console()
+    out.print(Text.assemble((str(row["task_uuid"]), "bold"), "  ", state(row["status"])))
+    out.print(
+        f"{row['namespace']}/{row['name']} {row['version']}, created {_time(row['created_at'])}, took {_took(row)}"
+    )
+    out.print(Text(f"context {_short(row['context'])}"))
+    steps = table("STEP", "STATE", "ATTEMPTS", "MS", "RESULT", right=("ATTEMPTS", "MS"))
+    for step in row["steps"]:
+        steps.add_row(
+            step["name"],
+            state(step["current_state"]),
+            f"{step['attempts']}/{step['max_attempts']}",
+            "" if step["took_ms"] is None else f"{step['took_ms']:.1f}",
+            Text(_outcome(step)),
+        )
+    out.print(steps)
+
+
+def _outcome(step: Row) -> str:
+    error = step["error"]
+    if error is not None and step["current_state"] != "complete":
+        return f"{error.get('error_type')}: {error.get('message')}"
+    return "" if step["result"] is None else _short(step["result"])
+
+
+def _short(value: Any) -> str:
+    text = dumps(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def _time(at: datetime | None) -> str:
+    return "" if at is None else at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _took(row: Row) -> str:
+    ended = row["completed_at"]
+    return "–" if ended is None else f"{(ended - row['created_at']).total_seconds() * 1000:.1f} ms"

@@ -1,1 +1,0 @@
-select tasker.template_register($1, $2, $3, $4, $5, $6)

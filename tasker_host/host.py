@@ -1,0 +1,232 @@
+"""The composition root: from a configuration to a host that serves. Concrete parts are chosen and joined here only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from types import ModuleType, TracebackType
+from typing import Self
+
+import structlog
+
+from tasker_host.config import Config
+from tasker_host.db.database import Database
+from tasker_host.db.embedded import EmbeddedServer
+from tasker_host.db.listen import ENDED, Doorbell, Listener, work
+from tasker_host.db.open import Opened, opened
+from tasker_host.domain.ids import WorkerId
+from tasker_host.errors import DatabaseError
+from tasker_host.handlers.bound import bind
+from tasker_host.orchestration.catalog import Catalog
+from tasker_host.orchestration.submit import Submissions, SubmitOptions
+from tasker_host.orchestration.watch import Watch
+from tasker_host.plugins import Roster, lifespans, load_plugins
+from tasker_host.registry.build import registry_of
+from tasker_host.registry.compose import Registry
+from tasker_host.runtime.health import Health
+from tasker_host.runtime.supervise import Supervisor
+from tasker_host.worker.loop import Worker
+from tasker_host.worker.options import WorkerOptions
+
+log = structlog.get_logger("tasker.host")
+
+EMBEDDED_LOOK_SECONDS = 0.5
+"""How often the embedded server is looked after; a look costs no query."""
+
+
+class Host:
+    """A host composed from `config`; it serves between `async with` and its end.
+
+    `plugins` are modules of hookimpls by name, beside those that are installed (none of these with `entry_points`
+    false). Without `worker` it submits and watches, but runs no steps and enters no lifespans. Raises PluginError,
+    TemplateError and DatabaseError when it cannot start; nothing is left open then.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        plugins: Mapping[str, ModuleType] | None = None,
+        entry_points: bool = True,
+        worker: bool = True,
+    ) -> None:
+        self.config = config
+        self.health = Health()
+        self.roster: Roster
+        self.registry: Registry
+        self.database: Database
+        self.catalog: Catalog
+        self.submissions: Submissions
+        self.watch: Watch
+        self.worker: Worker | None = None
+        self._opened: Opened
+        self._plugins = plugins
+        self._entry_points = entry_points
+        self._with_worker = worker
+        self._stack = AsyncExitStack()
+        self._supervisor = Supervisor()
+        self._worker_id = WorkerId(config.settings.worker.id or _new_worker_id())
+        self._grace_ends: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self._worker_id} on {self._opened}"
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_claiming()
+        await self._stack.aclose()
+
+    def stop_claiming(self, *, grace_seconds: float | None = None) -> None:
+        """Begin to stop: running steps get `grace_seconds` more (else as configured), and no new ones are taken.
+
+        May be called again with less.
+        """
+        self.health.stopping()
+        grace = self.config.settings.worker.shutdown_grace_seconds if grace_seconds is None else grace_seconds
+        ends = time.monotonic() + grace
+        self._grace_ends = ends if self._grace_ends is None else min(ends, self._grace_ends)
+        if self.worker is not None:
+            self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
+
+    async def drained(self) -> None:
+        """Returns when the worker has ended, after `stop_claiming`."""
+        if self.worker is not None:
+            await self._supervisor.ended("worker")
+
+    # Start-up ---------------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        stack = self._stack
+        stack.callback(self.health.stopped)
+        roster = load_plugins(self.config, bind=bind, extra=self._plugins, entry_points=self._entry_points)
+        self._log_faults(roster)
+        roster.check_required()
+        self.registry = registry_of(roster, self.config)
+        self._opened = await stack.enter_async_context(opened(self.config))
+        self.database = self._opened.database
+        self.roster = roster
+        if self._with_worker:
+            await self._enter_lifespans(roster)
+        await self._compose()
+        self._start_loops()
+        self.health.ready()
+
+    async def _enter_lifespans(self, roster: Roster) -> None:
+        self.roster = await self._stack.enter_async_context(lifespans(roster, self))
+        if self.roster is not roster:
+            # What a plugin gave that failed just now is no longer offered.
+            self._log_faults(self.roster)
+            self.registry = registry_of(self.roster, self.config)
+
+    async def _compose(self) -> None:
+        settings = self.config.settings
+        self.catalog = Catalog(self.database, self.registry)
+        await self.catalog.register()
+        self.doorbell = Doorbell(self.database)
+        self.watch = Watch(self.database)
+        self.submissions = Submissions(
+            self.database,
+            self.catalog,
+            SubmitOptions(
+                context_max_bytes=settings.limits.context_max_bytes,
+                context_max_depth=settings.limits.context_max_depth,
+                aging_interval=timedelta(seconds=settings.worker.aging_interval_seconds),
+            ),
+            self._written,
+        )
+
+    def _start_loops(self) -> None:
+        supervisor = self._supervisor
+        self._stack.push_async_callback(supervisor.stop)
+        supervisor.start("doorbell", self.doorbell.run)
+        supervisor.start("watch", self.watch.run)
+        if self.config.settings.worker.mode != "polling":
+            listener = Listener(self._opened.listen_database, [ENDED], lambda _: self.watch.look())
+            supervisor.start("ended", listener.run)
+        if self._opened.server is not None:
+            server = self._opened.server
+            supervisor.start("embedded", lambda: self._look_after(server))
+        namespaces = self._namespaces()
+        if self._with_worker and namespaces:
+            supervisor.start("worker", lambda: self._work(namespaces))
+            self._stack.push_async_callback(self.drained)
+        elif self._with_worker:
+            log.warning("no steps to run: no plugin gives a template whose handlers are all there")
+        self._stack.push_async_callback(self.submissions.close)
+
+    async def _work(self, namespaces: list[str]) -> None:
+        settings = self.config.settings
+        self.worker = Worker(
+            self._worker_id,
+            WorkerOptions(
+                mode=settings.worker.mode,
+                slots=settings.worker.slots,
+                thread_slots=settings.worker.thread_slots,
+                max_claim=settings.worker.max_claim,
+                lease=timedelta(seconds=settings.worker.lease_seconds),
+                poll_interval_seconds=settings.worker.poll_interval_seconds,
+                shutdown_grace_seconds=settings.worker.shutdown_grace_seconds,
+                result_max_bytes=settings.limits.result_max_bytes,
+            ),
+            database=self.database,
+            listen_database=self._opened.listen_database,
+            doorbell=self.doorbell,
+            plans=self.catalog,
+            namespaces=namespaces,
+            classifiers=self.registry.classifiers,
+            middleware=self.registry.middleware,
+            on_ended=self.watch.ended,
+        )
+        if self._grace_ends is not None:
+            self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
+        await self.worker.run()
+
+    def _namespaces(self) -> list[str]:
+        """Those of our templates, or of these the ones that are configured."""
+        ours = self.catalog.namespaces()
+        wanted = self.config.settings.worker.namespaces
+        if missing := sorted(set(wanted) - set(ours)):
+            log.warning("configured namespaces have no template here", namespaces=missing)
+        return [name for name in ours if not wanted or name in wanted]
+
+    async def _look_after(self, server: EmbeddedServer) -> None:
+        while True:
+            await asyncio.sleep(EMBEDDED_LOOK_SECONDS)
+            try:
+                if await asyncio.to_thread(server.check):
+                    log.warning(
+                        "the embedded PostgreSQL had ended and was started again", data_dir=str(server.data_dir)
+                    )
+            except DatabaseError as error:
+                log.error("the embedded PostgreSQL cannot be started again", error=str(error))
+
+    # While it serves --------------------------------------------------------------------------------------------------
+
+    def _written(self, namespaces: set[str]) -> None:
+        if self.worker is not None and namespaces & set(self.worker.namespaces):
+            self.worker.wake()
+        self.doorbell.ring([work(namespace) for namespace in sorted(namespaces)])
+
+    def _log_faults(self, roster: Roster) -> None:
+        for plugin in roster.faulty():
+            for fault in plugin.faults:
+                log.error("plugin gives nothing", plugin=plugin.name, status=str(plugin.status), fault=str(fault))
+
+
+def _new_worker_id() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -1,0 +1,253 @@
+"""What becomes of handlers: returned, raised, too slow, too large; in the loop and in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from tasker_host import Failed, Middleware, PermanentError, RetryableError, StepContext, Succeeded, step_handler
+from tests.support import chain, plugin, results, run_to_end, running_host
+
+NO_WAIT = {"base_ms": 1, "jitter": 0.0}
+
+
+def error_of(row: dict[str, Any], step: int = 0) -> dict[str, Any]:
+    error: dict[str, Any] = row["steps"][step]["error"]
+    return error
+
+
+async def test_values_reach_the_next_step_in_their_own_shape(dsn):
+    given = {"text": "ä\u2028", "big": 2**70, "float": 1.0, "none": None, "list": [[], {}], "": {"nested": True}}
+
+    @step_handler("first")
+    async def first(context: StepContext) -> Any:
+        return context.input
+
+    @step_handler("second")
+    async def second(context: StepContext) -> Any:
+        return {"saw": context.get_dependency_result("first"), "same": context.dependencies["first"] == context.input}
+
+    async with running_host(dsn, plugin([first, second], [chain("values", "first", "second")])) as host:
+        row = await run_to_end(host, "values", given)
+    assert results(row) == {"first": given, "second": {"saw": given, "same": True}}
+    assert isinstance(results(row)["first"]["float"], float)
+
+
+@pytest.mark.parametrize("value", [None, 0, False, "", [], {}, "x" * 1000])
+async def test_any_json_value_is_a_result(dsn, value):
+    @step_handler("give")
+    async def give() -> Any:
+        return value
+
+    async with running_host(dsn, plugin([give], [chain("one", "give")])) as host:
+        row = await run_to_end(host, "one")
+    assert row["status"] == "complete"
+    assert row["steps"][0]["result"] == value
+
+
+async def test_handlers_without_async_run_in_threads_and_others_on_the_loop(dsn):
+    @step_handler("sync")
+    def sync() -> str:
+        return threading.current_thread().name
+
+    @step_handler("async")
+    async def on_loop() -> str:
+        return threading.current_thread().name
+
+    async with running_host(dsn, plugin([sync, on_loop], [chain("two", "sync", "async")])) as host:
+        row = await run_to_end(host, "two")
+    assert results(row)["sync"].startswith("tasker-step")
+    assert results(row)["async"] == threading.current_thread().name
+
+
+@pytest.mark.parametrize(
+    "value", [object(), float("nan"), {1, object()}, "\ud800"], ids=["object", "nan", "set", "surrogate"]
+)
+async def test_what_json_cannot_hold_fails_for_good(dsn, value):
+    @step_handler("give")
+    async def give() -> Any:
+        return value
+
+    async with running_host(dsn, plugin([give], [chain("one", "give")])) as host:
+        row = await run_to_end(host, "one")
+    assert (row["status"], row["steps"][0]["attempts"]) == ("blocked_by_failures", 1)
+    assert error_of(row)["error_code"] == "RESULT_NOT_JSON"
+
+
+async def test_a_result_over_the_limit_fails_for_good_and_says_the_limit(dsn):
+    @step_handler("give")
+    async def give() -> str:
+        return "ä" * 1024
+
+    async with running_host(dsn, plugin([give], [chain("one", "give")]), limits__result_max_bytes=2048) as host:
+        row = await run_to_end(host, "one")
+    assert error_of(row)["error_code"] == "RESULT_TOO_LARGE"
+    assert "2050 bytes" in error_of(row)["message"]
+    assert "2048" in error_of(row)["message"]
+
+
+async def test_a_retryable_failure_is_tried_again_until_it_succeeds(dsn):
+    attempts: list[int] = []
+
+    @step_handler("flaky")
+    async def flaky(context: StepContext) -> int:
+        attempts.append(context.attempt)
+        if context.attempt < 3:
+            raise RetryableError("not yet")
+        return context.attempt
+
+    async with running_host(
+        dsn, plugin([flaky], [chain("one", "flaky", max_attempts=5)]), worker__retry__base_ms=1
+    ) as host:
+        row = await run_to_end(host, "one")
+    assert attempts == [1, 2, 3]
+    assert results(row) == {"flaky": 3}
+
+
+async def test_attempts_are_exhausted_after_max_attempts(dsn):
+    @step_handler("broken")
+    def broken() -> None:
+        raise ConnectionError("refused")
+
+    async with running_host(
+        dsn, plugin([broken], [chain("one", "broken", max_attempts=2)]), worker__retry__base_ms=1
+    ) as host:
+        row = await run_to_end(host, "one")
+    assert (row["status"], row["steps"][0]["attempts"]) == ("blocked_by_failures", 2)
+    assert error_of(row)["message"] == "refused"
+    assert error_of(row)["will_retry"] is False
+
+
+async def test_a_permanent_failure_is_not_tried_again(dsn):
+    @step_handler("declined")
+    async def declined() -> None:
+        raise PermanentError("card declined", error_code="DECLINED")
+
+    async with running_host(dsn, plugin([declined], [chain("one", "declined")])) as host:
+        row = await run_to_end(host, "one")
+    assert row["steps"][0]["attempts"] == 1
+    assert error_of(row) == {
+        "error_type": "permanent_error",
+        "message": "card declined",
+        "retryable": False,
+        "will_retry": False,
+        "error_code": "DECLINED",
+    }
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration(1)])
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
+async def test_nothing_a_handler_raises_gets_past_the_worker(dsn, error, is_async):
+    def boom() -> None:
+        raise error
+
+    async def aboom() -> None:
+        raise error
+
+    handler = step_handler("boom")(aboom if is_async else boom)
+
+    @step_handler("fine")
+    async def fine() -> str:
+        return "ok"
+
+    made = plugin([handler, fine], [chain("bad", "boom", max_attempts=1), chain("good", "fine")])
+    async with running_host(dsn, made) as host:
+        row = await run_to_end(host, "bad")
+        assert row["status"] == "blocked_by_failures"
+        assert results(await run_to_end(host, "good")) == {"fine": "ok"}
+
+
+async def test_an_async_handler_that_runs_too_long_is_stopped(dsn):
+    stopped = asyncio.Event()
+
+    @step_handler("slow")
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    yaml = chain("one", "slow", max_attempts=1) + "\n    timeout_seconds: 1"
+    async with running_host(dsn, plugin([slow], [yaml])) as host:
+        row = await run_to_end(host, "one")
+    assert stopped.is_set()
+    assert error_of(row)["error_type"] == "timeout"
+    assert error_of(row)["message"] == "handler 'slow' ran longer than 1 s"
+
+
+async def test_a_thread_that_hangs_is_left_behind_and_another_takes_its_place(dsn):
+    hang = threading.Event()
+
+    @step_handler("hang")
+    def hangs() -> None:
+        hang.wait()
+
+    @step_handler("fine")
+    def fine() -> str:
+        return "ok"
+
+    yaml = chain("hanging", "hang", max_attempts=1) + "\n    timeout_seconds: 1"
+    async with running_host(dsn, plugin([hangs, fine], [yaml, chain("good", "fine")]), worker__thread_slots=1) as host:
+        row = await run_to_end(host, "hanging")
+        assert error_of(row)["error_type"] == "timeout"
+        assert results(await run_to_end(host, "good")) == {"fine": "ok"}
+        assert host.worker is not None
+        assert host.worker.abandoned_threads == 1
+    hang.set()
+
+
+async def test_middleware_of_lower_order_is_outside_and_sees_results_not_exceptions(dsn):
+    seen: list[Any] = []
+
+    def layer(name: str) -> Any:
+        async def around(step: StepContext, call_next: Any) -> Any:
+            seen.append(f"{name} in {step.step_name}")
+            result = await call_next()
+            seen.append(f"{name} out {type(result).__name__}")
+            return result
+
+        return around
+
+    @step_handler("boom")
+    def boom() -> None:
+        raise PermanentError("no")
+
+    layers = [Middleware("inner", layer("inner"), order=2), Middleware("outer", layer("outer"), order=1)]
+    made = plugin([boom], [chain("one", "boom")], tasker_middleware=lambda: layers)
+    async with running_host(dsn, made) as host:
+        row = await run_to_end(host, "one")
+    assert seen == ["outer in boom", "inner in boom", "inner out Failed", "outer out Failed"]
+    assert error_of(row)["message"] == "no"
+
+
+async def test_what_a_middleware_raises_or_returns_is_the_result_of_the_step(dsn):
+    async def raises(step: StepContext, call_next: Any) -> Any:
+        if step.attempt == 1:
+            raise RetryableError("the layer is tired")
+        return Succeeded("from the layer")
+
+    @step_handler("never")
+    async def never() -> None:
+        raise AssertionError
+
+    made = plugin([never], [chain("one", "never")], tasker_middleware=lambda: [Middleware("m", raises)])
+    async with running_host(dsn, made, worker__retry__base_ms=1) as host:
+        row = await run_to_end(host, "one")
+    assert results(row) == {"never": "from the layer"}
+    assert row["steps"][0]["attempts"] == 2
+
+
+async def test_a_failed_result_says_when_it_is_tried_again(dsn):
+    @step_handler("busy")
+    async def busy(context: StepContext) -> Any:
+        return Failed("busy", retry_after_seconds=0.0) if context.attempt == 1 else "served"
+
+    # With the step's own backoff this would take an hour.
+    async with running_host(
+        dsn, plugin([busy], [chain("one", "busy")]), worker__retry__base_ms=3_600_000, worker__retry__max_ms=3_600_000
+    ) as host:
+        row = await run_to_end(host, "one")
+    assert results(row) == {"busy": "served"}
