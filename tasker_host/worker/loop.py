@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("tasker.worker")
 
-UNSERVED_SECONDS = 5.0
-"""How long a step that no handler here serves is left to other workers before it is offered again."""
+UNSERVED_SECONDS = 1.0
+"""How long a step that no handler here serves is kept from everybody, so that it holds up none of those that are."""
+
+YIELD_SECONDS = 0.1
+"""How much later this worker looks for what comes due while there are such steps: whoever has a handler is first."""
 
 LEAST_PAUSE_SECONDS = 0.002
 """Between two looks at something that is due but held by somebody else at the moment."""
@@ -180,7 +183,10 @@ class Worker:
         pause = math.inf
         if self.options.mode != "event_driven":
             pause = self.options.poll_interval_seconds * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, not a secret
-        return pause if next_due_seconds is None else min(pause, max(LEAST_PAUSE_SECONDS, next_due_seconds))
+        if next_due_seconds is None:
+            return pause
+        late = YIELD_SECONDS if self._unserved else 0.0
+        return min(pause, max(LEAST_PAUSE_SECONDS, next_due_seconds) + late)
 
     async def _start(self, steps: list[Claimed]) -> None:
         self.counts.claimed += len(steps)
