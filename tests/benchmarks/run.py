@@ -1,4 +1,4 @@
-"""`python tests/benchmarks/run.py chain4 --json`: the product, a bare loop over its kernel, and the floor, side by side."""
+"""`python tests/benchmarks/run.py chain4`: the product beside a bare loop over its kernel, and beside the floor."""
 
 from __future__ import annotations
 
