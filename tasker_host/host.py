@@ -156,7 +156,7 @@ class Host:
         supervisor.start("doorbell", self.doorbell.run)
         supervisor.start("watch", self.watch.run)
         if self.config.settings.worker.mode != "polling":
-            listener = Listener(self._opened.listen_database, [ENDED], lambda _: self.watch.look())
+            listener = Listener(self._opened.listen_database, [ENDED], lambda _: self.watch.look(), own=self.doorbell)
             supervisor.start("ended", listener.run)
         if self._opened.server is not None:
             server = self._opened.server

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from tasker_host.cli.options import TaskerGroup, config_options, echo_json, json_option
+from tasker_host.cli.options import TaskerGroup, config_options, echo_json, exit_with, json_option
 
 if TYPE_CHECKING:
     from tasker_host.config import Config
@@ -41,7 +41,6 @@ def migrate(config_root: Path | None, env: str | None, as_json: bool) -> None:
 @json_option
 def status(config_root: Path | None, env: str | None, as_json: bool) -> None:
     """Show which migrations are applied and which are pending. Changes nothing; exit code 1 while some are pending."""
-    from tasker_host.cli.options import DONE, WORK_FAILED
     from tasker_host.cli.running import run_async
     from tasker_host.config import load
 
@@ -62,7 +61,7 @@ def status(config_root: Path | None, env: str | None, as_json: bool) -> None:
             click.echo(f"  applied  {name}")
         for name in found.pending:
             click.echo(f"  pending  {name}")
-    click.get_current_context().exit(DONE if found.current else WORK_FAILED)
+    exit_with(found.current)
 
 
 async def _migrate(config: Config) -> tuple[str, tuple[str, ...]]:

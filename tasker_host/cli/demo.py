@@ -16,7 +16,7 @@ from uuid import UUID
 
 import rich_click as click
 
-from tasker_host.cli.options import DONE, WORK_FAILED, TaskerCommand, config_options, echo_json, json_option
+from tasker_host.cli.options import TaskerCommand, config_options, echo_json, exit_with, json_option
 
 if TYPE_CHECKING:
     from tasker_host.config import Config
@@ -55,7 +55,7 @@ def demo(throw_away: bool, config_root: Path | None, env: str | None, as_json: b
             from tasker_host.cli.demo_report import print_report
 
             print_report(happened, further)
-    click.get_current_context().exit(DONE if happened.as_expected else WORK_FAILED)
+    exit_with(happened.as_expected)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import rich_click as click
+from click.exceptions import Exit
 
 from tasker_host.errors import (
     ConfigError,
@@ -81,6 +82,11 @@ def _json_or_from_context(context: click.Context, _: click.Parameter, value: boo
 def echo_json(value: Any) -> None:
     """Data for programs, on stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def exit_with(succeeded: bool) -> NoReturn:
+    """Ends the command: 0 when the work succeeded, else 1."""
+    raise Exit(DONE if succeeded else WORK_FAILED)
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tasker_host.host import Host
     from tasker_host.runtime.children import Children
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 # What a child needs to stop and report after its grace period, before it is killed.
 _CHILD_SLACK_SECONDS = 10.0
 
@@ -109,9 +111,14 @@ class _Told:
         loop = asyncio.get_running_loop()
         if sys.platform == "win32":
             return lambda: None
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             loop.add_signal_handler(number, self.once)
-        return lambda: [loop.remove_signal_handler(n) for n in (signal.SIGTERM, signal.SIGINT)] and None
+
+        def listen_no_more() -> None:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+        return listen_no_more
 
 
 def _cut_short(host: Host, children: Children) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from uuid import UUID
 
 import rich_click as click
 
-from tasker_host.cli.options import DONE, WORK_FAILED, TaskerGroup, config_options, echo_json, json_option
+from tasker_host.cli.options import TaskerGroup, config_options, echo_json, exit_with, json_option
 
 if TYPE_CHECKING:
     from tasker_host.config import Config
@@ -161,7 +162,7 @@ def _read_context(source: str) -> Any:
     where = "--input"
     try:
         if source == "-":
-            where, text = "stdin", click.get_binary_stream("stdin").read()
+            where, text = "stdin", sys.stdin.buffer.read()
         elif source.startswith("@"):
             where, text = source[1:], Path(source[1:]).read_bytes()
         else:
@@ -246,7 +247,7 @@ def _tell(found: Row | UUID, *, as_json: bool) -> None:
         from tasker_host.cli.tables import print_task
 
         print_task(found)
-    click.get_current_context().exit(DONE if found["status"] == "complete" else WORK_FAILED)
+    exit_with(found["status"] == "complete")
 
 
 def _jsonable(value: Any) -> Any:

@@ -30,6 +30,9 @@ CONNECTION_LOST = (
 )
 """What says that the server or the connection is gone, and that another connection may do better."""
 
+TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+"""What says that nothing was done, and that the same call may succeed when made again."""
+
 _REFUSED = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,

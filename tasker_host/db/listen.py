@@ -35,6 +35,8 @@ class Doorbell:
     """Rings channels, coalesced. `ring` never waits and never raises."""
 
     def __init__(self, database: Database) -> None:
+        self.pid: int | None = None
+        """The server's process that rings for us."""
         self._database = database
         self._channels: set[str] = set()
         self._wanted = asyncio.Event()
@@ -55,6 +57,7 @@ class Doorbell:
                 try:
                     if connection is None or connection.is_closed():
                         connection = await self._database.connect(role="doorbell", synchronous_commit="off")
+                        self.pid = connection.get_server_pid()
                     await connection.execute("select pg_notify(c, '') from unnest($1::text[]) c", list(channels))
                 except (DatabaseUnavailable, *CONNECTION_LOST):
                     # Nobody is told, so everybody polls: the bell is only a hint.
@@ -69,18 +72,20 @@ class Listener:
     """Calls `heard(channel)` for every bell on `channels`, and once for each after every (re)connection.
 
     A lost connection is noticed at once and made anew; what may have been missed meanwhile is looked up by the caller,
-    who is told by that extra call.
+    who is told by that extra call. What `own`, the doorbell of this host, rings is not heard: who rings knows already.
     """
 
     def __init__(
         self,
-        dsn_owner: Database,
+        database: Database,
         channels: Sequence[str],
         heard: Callable[[str], None],
         *,
+        own: Doorbell | None = None,
         retry_seconds: float = RECONNECT_SECONDS,
     ) -> None:
-        self._database = dsn_owner
+        self._database = database
+        self._own = own
         self._channels = list(channels)
         self._heard = heard
         self._retry_seconds = retry_seconds
@@ -107,8 +112,9 @@ class Listener:
                 await _dropped(connection)
             await asyncio.sleep(self._retry_seconds * random.uniform(0.5, 1.0))
 
-    def _on_bell(self, _connection: object, _pid: int, channel: str, _payload: object) -> None:
-        self._heard(channel)
+    def _on_bell(self, _connection: object, pid: int, channel: str, _payload: object) -> None:
+        if self._own is None or pid != self._own.pid:
+            self._heard(channel)
 
 
 async def _dropped(connection: Connection | None) -> None:

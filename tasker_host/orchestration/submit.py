@@ -14,7 +14,7 @@ from jsonschema.exceptions import SchemaError
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
-from tasker_host.db.database import Database
+from tasker_host.db.database import TRANSIENT, Database
 from tasker_host.db.kernel import NewTask, tasks_submit
 from tasker_host.domain.identity import identity_key
 from tasker_host.domain.ids import uuid7
@@ -25,6 +25,9 @@ from tasker_host.orchestration.catalog import Catalog, Entry
 
 MOST_AT_ONCE = 500
 """Tasks written by one call: a transaction of some tens of milliseconds."""
+
+MOST_TRIES = 5
+"""For a batch that collides with another host's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,11 @@ class Submissions:
     async def submit_many(self, requests: Sequence[TaskRequest]) -> list[UUID | TaskerError]:
         """For each request, in order, the uuid of its task or why there is none."""
         prepared: list[_Waiting | TaskerError] = []
-        for request in requests:
-            try:
-                prepared.append(await self._prepare(request))
-            except TaskerError as error:
-                prepared.append(error)
-        self._enqueue([item for item in prepared if isinstance(item, _Waiting)])
+        for start in range(0, len(requests), MOST_AT_ONCE):
+            part = [await self._prepared(request) for request in requests[start : start + MOST_AT_ONCE]]
+            self._enqueue([item for item in part if isinstance(item, _Waiting)])
+            prepared += part
+            await asyncio.sleep(0)  # the next part is checked while this one is being written
         answers: list[UUID | TaskerError] = []
         for item in prepared:
             if isinstance(item, TaskerError):
@@ -94,6 +96,12 @@ class Submissions:
             await asyncio.gather(self._writer, return_exceptions=True)
 
     # Checking ---------------------------------------------------------------------------------------------------------
+
+    async def _prepared(self, request: TaskRequest) -> _Waiting | TaskerError:
+        try:
+            return await self._prepare(request)
+        except TaskerError as error:
+            return error
 
     async def _prepare(self, request: TaskRequest) -> _Waiting:
         entry = await self._catalog.find(request.namespace, request.name, request.version)
@@ -158,11 +166,21 @@ class Submissions:
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
             try:
-                async with self._database.acquire() as connection:
-                    await self._write_batch(connection, batch)
+                await self._write_together(batch)
             except Exception as error:
                 for item in batch:
                     _answer(item, error)
+
+    async def _write_together(self, batch: list[_Waiting]) -> None:
+        for tries_left in reversed(range(MOST_TRIES)):
+            try:
+                async with self._database.acquire() as connection:
+                    await self._write_batch(connection, batch)
+                return
+            except TRANSIENT:
+                # Two hosts that write the same identities in another order: one of them is told to come again.
+                if not tries_left:
+                    raise
 
     async def _write_batch(self, connection: asyncpg.Connection, batch: list[_Waiting]) -> None:
         try:

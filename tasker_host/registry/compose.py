@@ -40,6 +40,9 @@ class Registry:
         self.classifiers = tuple(classifiers)
         self._defaults = defaults
         self._templates = {(t.namespace_name, t.name, t.version): t for t in templates}
+        self._latest: dict[tuple[str, str], str] = {}
+        for namespace, name, version in sorted(self._templates, key=lambda key: _ordered(key[2])):
+            self._latest[namespace, name] = version
         self._problems = {key: self._problems_of(template) for key, template in self._templates.items()}
 
     def templates(self) -> list[TaskTemplate]:
@@ -57,8 +60,7 @@ class Registry:
 
     def latest_version(self, namespace: str, name: str) -> str | None:
         """The highest version of a template; None when there is none of that name."""
-        versions = [key[2] for key in self._templates if key[:2] == (namespace, name)]
-        return max(versions, key=_ordered, default=None)
+        return self._latest.get((namespace, name))
 
     def suggestion(self, namespace: str, name: str, version: str | None) -> str:
         """What the caller may have meant, as the end of a sentence; empty when nothing is close."""

@@ -19,7 +19,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from tasker_host.db.database import CONNECTION_LOST, Database
+from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, Database
 from tasker_host.db.kernel import Claimed, Outcome, Taken, steps_claim, steps_finish
 from tasker_host.db.listen import ENDED, Doorbell, Listener, work
 from tasker_host.domain.ids import WorkerId
@@ -48,8 +48,6 @@ LEAST_PAUSE_SECONDS = 0.002
 
 LAST_REPORT_SECONDS = 5.0
 """After the grace period: how long a stopping worker tries to report what has finished."""
-
-_TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 
 
 class Worker:
@@ -130,7 +128,8 @@ class Worker:
         leases.start()
         helpers = [asyncio.create_task(self._slots.watch_overruns(), name="tasker-overruns")]
         if self.options.mode != "polling":
-            listener = Listener(self._listen_database, [work(n) for n in self.namespaces], lambda _: self.wake())
+            channels = [work(namespace) for namespace in self.namespaces]
+            listener = Listener(self._listen_database, channels, lambda _: self.wake(), own=self._doorbell)
             helpers.append(asyncio.create_task(listener.run(), name="tasker-listener"))
         try:
             await self._work()
@@ -257,7 +256,7 @@ class Worker:
             self._outcomes = outcomes + self._outcomes
             await self._disconnected(error)
             return None
-        except _TRANSIENT:
+        except TRANSIENT:
             self._outcomes = outcomes + self._outcomes
             return None
         except asyncpg.PostgresError as error:
