@@ -65,7 +65,7 @@ class Host:
         self.submissions: Submissions
         self.watch: Watch
         self.worker: Worker | None = None
-        self._opened: Opened
+        self.opened: Opened
         self._plugins = plugins
         self._entry_points = entry_points
         self._with_worker = worker
@@ -75,7 +75,7 @@ class Host:
         self._grace_ends: float | None = None
 
     def __str__(self) -> str:
-        return f"{self._worker_id} on {self._opened}"
+        return f"{self._worker_id} on {self.opened}"
 
     async def __aenter__(self) -> Self:
         try:
@@ -117,8 +117,8 @@ class Host:
         self._log_faults(roster)
         roster.check_required()
         self.registry = registry_of(roster, self.config)
-        self._opened = await stack.enter_async_context(opened(self.config))
-        self.database = self._opened.database
+        self.opened = await stack.enter_async_context(opened(self.config))
+        self.database = self.opened.database
         self.roster = roster
         if self._with_worker:
             await self._enter_lifespans(roster)
@@ -156,10 +156,10 @@ class Host:
         supervisor.start("doorbell", self.doorbell.run)
         supervisor.start("watch", self.watch.run)
         if self.config.settings.worker.mode != "polling":
-            listener = Listener(self._opened.listen_database, [ENDED], lambda _: self.watch.look(), own=self.doorbell)
+            listener = Listener(self.opened.listen_database, [ENDED], lambda _: self.watch.look(), own=self.doorbell)
             supervisor.start("ended", listener.run)
-        if self._opened.server is not None:
-            server = self._opened.server
+        if self.opened.server is not None:
+            server = self.opened.server
             supervisor.start("embedded", lambda: self._look_after(server))
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
@@ -184,7 +184,7 @@ class Host:
                 result_max_bytes=settings.limits.result_max_bytes,
             ),
             database=self.database,
-            listen_database=self._opened.listen_database,
+            listen_database=self.opened.listen_database,
             doorbell=self.doorbell,
             plans=self.catalog,
             namespaces=namespaces,

@@ -158,6 +158,7 @@ async def _run(config: Config) -> Happened:
     async with Host(config) as host:
         try:
             _check_templates(host, requests)
+            click.echo(f"{len(requests)} requests on {host.opened}", err=True)
             started = time.perf_counter()
             answers = await host.submissions.submit_many(requests)
             tasks = [answer for answer in answers if isinstance(answer, UUID)]
@@ -243,7 +244,7 @@ async def _happened(host: Host, requests: Sequence[TaskRequest], answers: Sequen
     executions = sum(row["attempts"] for row in rows)
     failed = [row for row in rows if row["failed_step"] is not None]
     return Happened(
-        database=str(host).partition(" on ")[2],
+        database=str(host.opened),
         seconds=seconds,
         steps=steps,
         retries=executions - steps - len(failed),
