@@ -159,15 +159,13 @@ def _read_context(source: str) -> Any:
     from tasker_host.domain.json import loads
     from tasker_host.errors import InvalidRequest, JsonError, Problem
 
-    where = "--input"
+    where = "stdin" if source == "-" else source.removeprefix("@") if source.startswith("@") else "--input"
     try:
         if source == "-":
-            where, text = "stdin", sys.stdin.buffer.read()
-        elif source.startswith("@"):
-            where, text = source[1:], Path(source[1:]).read_bytes()
-        else:
-            text = source.encode("utf-8", "surrogateescape")
-        return loads(text)
+            return loads(sys.stdin.buffer.read())
+        if source.startswith("@"):
+            return loads(Path(where).read_bytes())
+        return loads(source.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise InvalidRequest("the context cannot be read", [Problem(where, error.strerror or str(error))]) from None
     except JsonError as error:
