@@ -24,8 +24,8 @@ Variant = Callable[[str, Workload], AbstractAsyncContextManager[Runner]]
 
 VARIANTS: dict[str, Variant] = {"product": product, "bare": bare, "floor": floor}
 
-WARMUP_TASKS = 10
-"""Run and not counted: first calls compile functions and plan statements."""
+WARMUPS, WARMUP_TASKS = 4, 5
+"""Run and not counted: the first calls on a connection compile functions and plan statements, and there are several."""
 
 LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.005, 0.025
 """Between two tasks of a latency workload: all is idle again, and nothing falls into step with a timer."""
@@ -53,11 +53,12 @@ async def measure(server_dsn: str, workload: Workload, rounds: int, *, serve: Se
 
 async def _round(server_dsn: str, workload: Workload, name: str, variant: Variant) -> dict[str, float]:
     async with fresh_database(server_dsn) as dsn, variant(dsn, workload) as runner:
-        await runner.run(WARMUP_TASKS)
+        for _ in range(WARMUPS):
+            await runner.run(WARMUP_TASKS)
         await settle(server_dsn)
         gc.collect()
         found = await (_throughput if workload.kind == "throughput" else _latency)(runner, workload)
-        completed = await runner.completed() - WARMUP_TASKS
+        completed = await runner.completed() - WARMUPS * WARMUP_TASKS
         if completed != workload.tasks:
             raise RuntimeError(f"{name} completed {completed} of {workload.tasks} tasks of {workload.name}")
         return {**found, "completed": completed}
@@ -108,7 +109,7 @@ def _medians(rounds: Sequence[dict[str, float]], key: str) -> float:
 async def _conditions(server_dsn: str, workload: Workload, rounds: int) -> dict[str, Any]:
     size: dict[str, Any] = {"seconds": workload.seconds}
     if workload.kind != "idle":
-        size = {"tasks": workload.tasks, "steps_per_task": workload.steps, "warmup_tasks": WARMUP_TASKS}
+        size = {"tasks": workload.tasks, "steps_per_task": workload.steps, "warmup_tasks": WARMUPS * WARMUP_TASKS}
     return {
         **size,
         "rounds": rounds,
