@@ -10,7 +10,11 @@
 --   queue_apply:{ns}   delete, delay, make ready and insert messages
 --   queue_take:{ns}    lease up to n messages: first those that came due, then by rank
 --   queue_renew:{ns}   push leases out
---   queue_next:{ns}    when the next message comes due
+--   queue_next:{ns}    when the next message comes due, and the rank of the first one that is ready
+--
+-- queue_apply, queue_take, queue_renew and queue_next (without a suffix) call those of the namespace that they are given.
+-- They are made here too, a branch for each namespace: `execute` would parse and plan its call every time, which takes
+-- longer than the call.
 
 create or replace function tasker.queue_install(p_namespace text) returns void
 language plpgsql as $install$
@@ -105,6 +109,41 @@ begin
 end
 $install$;
 
+-- Makes the functions that call those of the namespaces anew.
+create or replace function tasker.queue_dispatch() returns void
+language plpgsql as $dispatch$
+declare
+    v_one record;
+    v_branches text;
+begin
+    for v_one in
+        select * from (values
+            ('queue_apply',
+             'p_delete bigint[], p_delay bigint[], p_delay_until timestamptz[], p_ready bigint[], p_ready_rank bigint[], p_now timestamptz,
+              p_insert bigint[], p_insert_task uuid[], p_insert_step uuid[], p_insert_vt timestamptz[], p_insert_rank bigint[]',
+             'void', 'perform tasker.%I($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'),
+            ('queue_take', 'p_now timestamptz, p_until timestamptz, p_limit int',
+             'table (msg_id bigint, step_uuid uuid, was_due boolean)', 'return query select * from tasker.%I($2, $3, $4)'),
+            ('queue_renew', 'p_messages bigint[], p_until timestamptz', 'void', 'perform tasker.%I($2, $3)'),
+            ('queue_next', 'out next_due timestamptz, out first_rank bigint', 'record',
+             'select q.next_due, q.first_rank into next_due, first_rank from tasker.%I() q')
+        ) as f (name, arguments, returns, call)
+    loop
+        select string_agg(format('when %L then ' || v_one.call || ';', n.name, v_one.name || ':' || n.name), e'\n' order by n.name)
+        into v_branches from tasker.namespaces n;
+        execute format($$
+            create or replace function tasker.%I(p_namespace text, %s) returns %s language plpgsql as $body$
+            #variable_conflict use_column
+            begin
+                %s
+            end
+            $body$ $$, v_one.name, v_one.arguments, v_one.returns,
+            case when v_branches is not null then format(
+                'case p_namespace %s else raise exception ''no namespace %%'', p_namespace; end case;', v_branches) end);
+    end loop;
+end
+$dispatch$;
+
 -- Creates the namespace and its queues unless they exist. Safe to call from many hosts at once.
 create or replace function tasker.namespace_create(p_namespace text) returns void
 language plpgsql as $$
@@ -115,7 +154,8 @@ begin
     if exists (select from tasker.namespaces where name = p_namespace) then
         return;
     end if;
-    perform pg_advisory_xact_lock(hashtextextended('tasker.namespace:' || p_namespace, 0));
+    -- One at a time: the functions that call those of every namespace are made anew.
+    perform pg_advisory_xact_lock(hashtextextended('tasker.namespaces', 0));
     if exists (select from tasker.namespaces where name = p_namespace) then
         return;
     end if;
@@ -132,6 +172,7 @@ begin
     perform tasker.queue_install(p_namespace);
     insert into tasker.namespaces (name, queue_sequence)
     values (p_namespace, pg_get_serial_sequence(format('pgmq.%I', v_table), 'msg_id')::regclass);
+    perform tasker.queue_dispatch();
 end
 $$;
 
@@ -147,3 +188,4 @@ $$;
 
 -- After an upgrade of this file the functions of existing namespaces are made anew.
 select tasker.queue_install(name) from tasker.namespaces;
+select tasker.queue_dispatch();

@@ -78,8 +78,8 @@ begin
         where m.msg_id is not null
         group by t.namespace
     loop
-        execute format('select tasker.%I(null, null, null, null, null, $1, $2, $3, $4, $5, $6)', 'queue_apply:' || v_namespace)
-        using v_now, v_ids, v_tasks, v_steps, v_vt, v_rank;
+        perform tasker.queue_apply(
+            v_namespace, null, null, null, null, null, v_now, v_ids, v_tasks, v_steps, v_vt, v_rank);
     end loop;
 
     return query

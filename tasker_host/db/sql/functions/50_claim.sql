@@ -52,9 +52,8 @@ declare
     v_stray bigint[];
     v_busy bigint[];
 begin
-    execute format('select array_agg(msg_id), array_agg(step_uuid), bool_or(was_due) from tasker.%I($1, $2, $3)',
-                   'queue_take:' || p_namespace)
-    into v_messages, v_steps, v_due using p_now, p_until, p_limit;
+    select array_agg(q.msg_id), array_agg(q.step_uuid), bool_or(q.was_due) into v_messages, v_steps, v_due
+    from tasker.queue_take(p_namespace, p_now, p_until, p_limit) q;
     if v_messages is null then
         return;
     end if;
@@ -145,9 +144,10 @@ begin
     -- Messages without a step to run (its task was cancelled, or somebody else sent them) leave the queue; those whose
     -- task was locked come due again a moment later.
     if v_stray <> '{}' or v_busy <> '{}' then
-        execute format('select tasker.%I($1, $2, $3, null, null, null, null, null, null, null, null)', 'queue_apply:' || p_namespace)
-        using nullif(v_stray, '{}'), nullif(v_busy, '{}'),
-              (select array_agg(p_now + interval '5 milliseconds') from unnest(v_busy));
+        perform tasker.queue_apply(
+            p_namespace, nullif(v_stray, '{}'), nullif(v_busy, '{}'),
+            (select array_agg(p_now + interval '5 milliseconds') from unnest(v_busy)),
+            null, null, null, null, null, null, null, null);
     end if;
 end
 $$;
@@ -173,7 +173,6 @@ as $$
 declare
     v_now timestamptz := tasker.now();
     v_namespace text;
-    v_due timestamptz;
     v_next timestamptz;
     v_got record;
     v_steps uuid[] := '{}';
@@ -186,8 +185,7 @@ begin
             v_steps := v_steps || coalesce(v_got.steps, '{}');
             v_ended := v_ended || coalesce(v_got.ended, '{}');
         end if;
-        execute format('select next_due from tasker.%I()', 'queue_next:' || v_namespace) into v_due;
-        v_next := least(v_next, v_due);
+        v_next := least(v_next, (select q.next_due from tasker.queue_next(v_namespace) q));
     end loop;
     if v_steps <> '{}' then
         return query select * from tasker.claimed_rows(v_steps);

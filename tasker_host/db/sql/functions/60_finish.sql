@@ -44,8 +44,7 @@ begin
 
     if p_want > 0 then
         foreach v_namespace in array p_namespaces loop
-            execute format('select next_due, first_rank from tasker.%I()', 'queue_next:' || v_namespace)
-            into v_due, v_rank;
+            select q.next_due, q.first_rank into v_due, v_rank from tasker.queue_next(v_namespace) q;
             v_next := least(v_next, v_due);
             v_first_rank := least(v_first_rank, v_rank);
             if v_rank is not null or v_due <= v_now then
@@ -164,11 +163,10 @@ begin
                 where state in ('complete', 'error', 'blocked_by_failures')) as ended
         from message group by namespace
     loop
-        execute format('select tasker.%I($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)',
-                       'queue_apply:' || v_change.namespace)
-        using v_change.deleted, v_change.delayed, v_change.delayed_until, v_change.readied, v_change.readied_rank, v_now,
-              v_change.inserted, v_change.inserted_task, v_change.inserted_step, v_change.inserted_vt,
-              v_change.inserted_rank;
+        perform tasker.queue_apply(
+            v_change.namespace, v_change.deleted, v_change.delayed, v_change.delayed_until, v_change.readied,
+            v_change.readied_rank, v_now, v_change.inserted, v_change.inserted_task, v_change.inserted_step,
+            v_change.inserted_vt, v_change.inserted_rank);
         v_steps := v_steps || coalesce(v_change.taken, '{}');
         v_next := least(v_next, v_change.next_due);
         v_accepted := v_change.accepted;

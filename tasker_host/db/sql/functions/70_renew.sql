@@ -23,7 +23,7 @@ begin
         group by r.namespace
     loop
         if v_held.ours is not null then
-            execute format('select tasker.%I($1, $2)', 'queue_renew:' || v_held.namespace) using v_held.ours, v_until;
+            perform tasker.queue_renew(v_held.namespace, v_held.ours, v_until);
         end if;
         return query select unnest(v_held.lost);
     end loop;
