@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -217,10 +218,10 @@ class Host:
 
     # While it serves --------------------------------------------------------------------------------------------------
 
-    def _written(self, namespaces: set[str]) -> None:
-        if self.worker is not None and namespaces & set(self.worker.namespaces):
-            self.worker.wake()
-        self.doorbell.ring([work(namespace) for namespace in sorted(namespaces)])
+    def _written(self, tasks: Counter[str]) -> None:
+        """So many new tasks by namespace: our own worker takes them, or others are told."""
+        if self.worker is None or not self.worker.takes(tasks):
+            self.doorbell.ring([work(namespace) for namespace in tasks])
 
     def _log_faults(self, roster: Roster) -> None:
         for plugin in roster.faulty():

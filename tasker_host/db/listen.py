@@ -19,7 +19,7 @@ from tasker_host.errors import DatabaseUnavailable
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-GATHER_SECONDS = 0.003
+GATHER_SECONDS = 0.01
 RECONNECT_SECONDS = 1.0
 
 ENDED = "tasker.ended"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -51,7 +52,7 @@ class Submissions:
     """Takes requests one by one and writes them in batches: while one call is away, the next ones collect."""
 
     def __init__(
-        self, database: Database, catalog: Catalog, options: SubmitOptions, on_written: Callable[[set[str]], None]
+        self, database: Database, catalog: Catalog, options: SubmitOptions, on_written: Callable[[Counter[str]], None]
     ) -> None:
         self._database = database
         self._catalog = catalog
@@ -197,7 +198,7 @@ class Submissions:
                 except InvalidRequest as refusal:
                     _answer(item, refusal)
             return
-        self._on_written({item.namespace for item in batch})
+        self._on_written(Counter(item.namespace for item in batch))
         for item, is_new in zip(batch, created, strict=True):
             _answer(item, None if is_new else _exists(item))
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from tasker_host.db.database import Database
 from tasker_host.db.queries import tasks_unsettled
 
+FIRST_LOOK_SECONDS = 0.01
+"""Waited before tasks are looked up for the first time: most are new, end here soon, and need not be."""
+
 LOOK_SECONDS = 1.0
 """Looked up at least this often, in case a bell was lost."""
+
+
+@dataclass(slots=True, eq=False)
+class _Wait:
+    """Somebody who waits until none of `tasks` is left."""
+
+    tasks: set[UUID]
+    over: asyncio.Future[None]
 
 
 class Watch:
@@ -18,20 +30,21 @@ class Watch:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: dict[UUID, list[asyncio.Future[None]]] = {}
+        self._waits: dict[UUID, list[_Wait]] = {}
         self._bell = asyncio.Event()
 
     @property
     def waiting(self) -> int:
         """How many tasks are waited for."""
-        return len(self._waiting)
+        return len(self._waits)
 
     def ended(self, tasks: Iterable[UUID]) -> None:
         """These tasks came to rest."""
         for task in tasks:
-            for future in self._waiting.pop(task, ()):
-                if not future.done():
-                    future.set_result(None)
+            for wait in self._waits.pop(task, ()):
+                wait.tasks.discard(task)
+                if not wait.tasks and not wait.over.done():
+                    wait.over.set_result(None)
 
     def look(self) -> None:
         """Some task somewhere came to rest."""
@@ -39,29 +52,19 @@ class Watch:
 
     async def settled(self, tasks: Sequence[UUID], *, timeout_seconds: float | None = None) -> None:
         """Returns when all of `tasks` have come to rest. Raises TimeoutError."""
-        futures = self._register(tasks)
+        if not tasks:
+            return
+        wait = _Wait(set(tasks), asyncio.get_running_loop().create_future())
+        for task in wait.tasks:
+            self._waits.setdefault(task, []).append(wait)
         try:
             async with asyncio.timeout(timeout_seconds):
+                await asyncio.wait([wait.over], timeout=FIRST_LOOK_SECONDS)
                 # They may have ended before anybody waited for them.
-                self.ended(set(tasks) - set(await tasks_unsettled(self._database, tasks)))
-                await asyncio.gather(*futures)
+                await self._look_up(wait.tasks)
+                await wait.over
         finally:
-            for task, future in zip(tasks, futures, strict=True):
-                future.cancel()
-                remaining = [f for f in self._waiting.get(task, ()) if f is not future]
-                if remaining:
-                    self._waiting[task] = remaining
-                else:
-                    self._waiting.pop(task, None)
-
-    def _register(self, tasks: Sequence[UUID]) -> list[asyncio.Future[None]]:
-        loop = asyncio.get_running_loop()
-        futures = []
-        for task in tasks:
-            future: asyncio.Future[None] = loop.create_future()
-            self._waiting.setdefault(task, []).append(future)
-            futures.append(future)
-        return futures
+            self._forget(wait)
 
     async def run(self) -> None:
         """Until cancelled: looks up the waited-for tasks after each bell, and now and then without one."""
@@ -72,6 +75,17 @@ class Watch:
             except TimeoutError:
                 pass
             self._bell.clear()
-            if self._waiting:
-                tasks = list(self._waiting)
-                self.ended(set(tasks) - set(await tasks_unsettled(self._database, tasks)))
+            await self._look_up(self._waits.keys())
+
+    async def _look_up(self, tasks: Iterable[UUID]) -> None:
+        asked = set(tasks)
+        if asked:
+            self.ended(asked - set(await tasks_unsettled(self._database, list(asked))))
+
+    def _forget(self, wait: _Wait) -> None:
+        for task in wait.tasks:
+            others = [other for other in self._waits.get(task, ()) if other is not wait]
+            if others:
+                self._waits[task] = others
+            else:
+                self._waits.pop(task, None)

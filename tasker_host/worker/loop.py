@@ -11,7 +11,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -110,6 +110,11 @@ class Worker:
         self._bell = True
         self._rouse()
 
+    def takes(self, tasks: Mapping[str, int]) -> bool:
+        """There is work for so many new tasks by namespace: look at once. Whether this worker has room for all of it."""
+        self.wake()
+        return self.connected and sum(tasks.values()) <= self._want() and tasks.keys() <= set(self.namespaces)
+
     def stop(self, *, grace_seconds: float | None = None) -> None:
         """Claim nothing more, let running handlers finish for the grace period, give back the rest. `run` then ends."""
         grace = self.options.shutdown_grace_seconds if grace_seconds is None else grace_seconds
@@ -169,9 +174,10 @@ class Worker:
         if taken.ended:
             self._on_ended(taken.ended)
             self._doorbell.ring([ENDED])
-        if taken.left:
-            self._doorbell.ring([work(namespace) for namespace in taken.left])
-        if taken.left or (want and len(taken.steps) >= want):
+        is_full = want > 0 and len(taken.steps) >= want
+        if taken.left or is_full:
+            # A full answer says nothing of what it left behind: others may find some of it.
+            self._doorbell.ring([work(namespace) for namespace in (self.namespaces if is_full else taken.left)])
             self._bell = True
         self._look_at = time.monotonic() + self._pause(taken.next_due_seconds)
         if taken.steps:
