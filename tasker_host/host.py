@@ -7,7 +7,6 @@ import os
 import secrets
 import socket
 import time
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -19,6 +18,7 @@ import structlog
 from tasker_host.config import Config
 from tasker_host.db.database import Database
 from tasker_host.db.embedded import EmbeddedServer
+from tasker_host.db.kernel import NOBODY, Claimed, Taker
 from tasker_host.db.listen import ENDED, Doorbell, Listener, work
 from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
@@ -148,7 +148,7 @@ class Host:
                 context_max_depth=settings.limits.context_max_depth,
                 aging_interval=timedelta(seconds=settings.worker.aging_interval_seconds),
             ),
-            self._written,
+            _Runner(self),
         )
 
     def _start_loops(self) -> None:
@@ -218,15 +218,31 @@ class Host:
 
     # While it serves --------------------------------------------------------------------------------------------------
 
-    def _written(self, tasks: Counter[str]) -> None:
-        """So many new tasks by namespace: our own worker takes them, or others are told."""
-        if self.worker is None or not self.worker.takes(tasks):
-            self.doorbell.ring([work(namespace) for namespace in tasks])
-
     def _log_faults(self, roster: Roster) -> None:
         for plugin in roster.faulty():
             for fault in plugin.faults:
                 log.error("plugin gives nothing", plugin=plugin.name, status=str(plugin.status), fault=str(fault))
+
+
+class _Runner:
+    """Gives new tasks to the host's own worker, and tells others where it does not take them."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def reserve(self, first_steps: Mapping[str, int]) -> Taker:
+        worker = self._host.worker
+        return NOBODY if worker is None else worker.reserve(first_steps)
+
+    def written(self, first_steps: Mapping[str, int], taker: Taker, steps: list[Claimed] | None) -> None:
+        worker = self._host.worker
+        if worker is not None and taker is not NOBODY:
+            worker.given(taker, steps or [])
+        if steps is None or len(steps) == sum(first_steps.values()):
+            return
+        if worker is not None:
+            worker.wake()
+        self._host.doorbell.ring([work(namespace) for namespace in first_steps])
 
 
 def _new_worker_id() -> str:

@@ -83,17 +83,40 @@ class NewTask(NamedTuple):
     start_at: datetime | None
 
 
-async def tasks_submit(connection: Connection, tasks: Sequence[NewTask], *, aging_interval: timedelta) -> list[bool]:
-    """Create tasks; for each, in order, whether it was created or its identity belongs to another task.
+class Taker(NamedTuple):
+    """A worker with room for `want` more steps, to which a submission may give the first ones."""
+
+    worker: WorkerId
+    namespaces: Sequence[str]
+    want: int
+    lease: timedelta
+
+
+NOBODY = Taker(WorkerId(""), (), 0, timedelta())
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """For each task, in order, whether it was created or its identity belongs to another; `steps` are the taker's."""
+
+    created: list[bool]
+    steps: list[Claimed]
+
+
+async def tasks_submit(
+    connection: Connection, tasks: Sequence[NewTask], *, aging_interval: timedelta, taker: Taker = NOBODY
+) -> Submitted:
+    """Create tasks, and give the first steps to `taker` if it has room for all of them and nothing older waits.
 
     SQL: `functions/40_submit.sql`.
     """
     rows = await connection.fetch(
-        "select created from tasker.tasks_submit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        "select * from tasker.tasks_submit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         *zip(*tasks, strict=True),
         aging_interval,
+        *taker,
     )
-    return [row[0] for row in rows]
+    return Submitted(created=orjson.loads(rows[-1]["summary"])["created"], steps=_claimed(rows))
 
 
 async def steps_claim(
@@ -151,12 +174,16 @@ async def steps_renew(
 
 
 def _taken(rows: list[Record]) -> Taken:
-    # The last row carries the summary instead of a step.
     summary = orjson.loads(rows[-1]["summary"])
     return Taken(
-        steps=[Claimed._make(tuple(row)[:-1]) for row in rows[:-1]],
+        steps=_claimed(rows),
         ended=[UUID(task) for task in summary["ended"]],
         superseded=[UUID(step) for step in summary.get("superseded", ())],
         left=summary.get("left", []),
         next_due_seconds=summary["next_due"],
     )
+
+
+def _claimed(rows: list[Record]) -> list[Claimed]:
+    # The last row carries the summary instead of a step.
+    return [Claimed._make(tuple(row)[:-1]) for row in rows[:-1]]

@@ -23,6 +23,8 @@ class Entry:
 
     template_id: int
     template: TaskTemplate
+    first_steps: int
+    """Steps without parents."""
 
 
 class Catalog:
@@ -98,9 +100,13 @@ class Catalog:
         return self._keep(template_id, template)
 
     def _keep(self, template_id: int, template: TaskTemplate) -> Entry:
-        entry = self._entries[template_id] = Entry(template_id, template)
+        entry = self._entries[template_id] = Entry(template_id, template, _first_steps(template))
         self._plans[template_id] = self._registry.plans(template)
         return entry
+
+
+def _first_steps(template: TaskTemplate) -> int:
+    return sum(not template.step(name).dependencies for name in initial_steps(template))
 
 
 def shape(template: TaskTemplate) -> list[dict[str, object]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -16,7 +16,7 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
 from tasker_host.db.database import TRANSIENT, Database
-from tasker_host.db.kernel import NewTask, tasks_submit
+from tasker_host.db.kernel import Claimed, NewTask, Taker, tasks_submit
 from tasker_host.domain.identity import identity_key
 from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import dumps
@@ -40,24 +40,31 @@ class SubmitOptions:
     aging_interval: timedelta
 
 
+class Runner(Protocol):
+    """Whoever runs the first steps of new tasks. Both are given how many first steps there are, by namespace."""
+
+    def reserve(self, first_steps: Mapping[str, int]) -> Taker:
+        """Room for these steps in a worker of this process; NOBODY when there is none."""
+
+    def written(self, first_steps: Mapping[str, int], taker: Taker, steps: list[Claimed] | None) -> None:
+        """The tasks are durable, `steps` are `taker`'s; None: nothing was written. Called once for each `reserve`."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     task: NewTask
-    namespace: str
-    label: str
+    entry: Entry
     answer: asyncio.Future[UUID]
 
 
 class Submissions:
     """Takes requests one by one and writes them in batches: while one call is away, the next ones collect."""
 
-    def __init__(
-        self, database: Database, catalog: Catalog, options: SubmitOptions, on_written: Callable[[Counter[str]], None]
-    ) -> None:
+    def __init__(self, database: Database, catalog: Catalog, options: SubmitOptions, runner: Runner) -> None:
         self._database = database
         self._catalog = catalog
         self._options = options
-        self._on_written = on_written
+        self._runner = runner
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
         self._validators: dict[int, Validator | None] = {}
@@ -129,7 +136,7 @@ class Submissions:
             start_at=request.start_at,
         )
         future: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
-        return _Waiting(task, template.namespace_name, template.label, future)
+        return _Waiting(task, entry, future)
 
     def _schema_problems(self, entry: Entry, context: dict[str, Any]) -> list[Problem]:
         validator = self._validator(entry)
@@ -184,10 +191,16 @@ class Submissions:
                     raise
 
     async def _write_batch(self, connection: asyncpg.Connection, batch: list[_Waiting]) -> None:
+        first_steps: Counter[str] = Counter()
+        for item in batch:
+            first_steps[item.entry.template.namespace_name] += item.entry.first_steps
+        taker = self._runner.reserve(first_steps)
+        steps = None
         try:
-            created = await tasks_submit(
-                connection, [item.task for item in batch], aging_interval=self._options.aging_interval
+            submitted = await tasks_submit(
+                connection, [item.task for item in batch], aging_interval=self._options.aging_interval, taker=taker
             )
+            steps = submitted.steps
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             if len(batch) == 1:
                 raise InvalidRequest(f"the database refused the task: {error}") from error
@@ -198,14 +211,15 @@ class Submissions:
                 except InvalidRequest as refusal:
                     _answer(item, refusal)
             return
-        self._on_written(Counter(item.namespace for item in batch))
-        for item, is_new in zip(batch, created, strict=True):
+        finally:
+            self._runner.written(first_steps, taker, steps)
+        for item, is_new in zip(batch, submitted.created, strict=True):
             _answer(item, None if is_new else _exists(item))
 
 
 def _exists(item: _Waiting) -> TaskExists:
     return TaskExists(
-        f"a task of {item.label} with this identity already exists: change the context, give another"
+        f"a task of {item.entry.template.label} with this identity already exists: change the context, give another"
         " idempotency_key, or set identity_strategy: always_unique in the template"
     )
 

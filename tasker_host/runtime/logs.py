@@ -37,7 +37,7 @@ def configure_logs(level: str, style: str, *, stream: TextIO | None = None) -> N
     )
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if style == "console" or (style == "auto" and terminal):
-        last.append(structlog.dev.ConsoleRenderer(colors=terminal))
+        last.append(structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback))
     else:
         last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     handler = logging.StreamHandler(stream)

@@ -8,6 +8,7 @@ time; no call takes more than half of the slots, which keeps two such halves in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import time
@@ -20,13 +21,12 @@ import asyncpg
 import structlog
 
 from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, Database
-from tasker_host.db.kernel import Claimed, Outcome, Taken, steps_claim, steps_finish
+from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker, steps_claim, steps_finish
 from tasker_host.db.listen import ENDED, Doorbell, Listener, work
 from tasker_host.domain.ids import WorkerId
 from tasker_host.domain.result import Failed
 from tasker_host.errors import DatabaseUnavailable
 from tasker_host.hooks.records import Classifier, Middleware
-from tasker_host.registry.plan import StepPlan
 from tasker_host.worker.execute import error_json, released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
@@ -85,6 +85,7 @@ class Worker:
             middleware=middleware,
         )
         self._outcomes: list[Outcome] = []
+        self._reserved = 0
         self._connection: Connection | None = None
         self._bell = True
         self._look_at = 0.0
@@ -110,10 +111,19 @@ class Worker:
         self._bell = True
         self._rouse()
 
-    def takes(self, tasks: Mapping[str, int]) -> bool:
-        """There is work for so many new tasks by namespace: look at once. Whether this worker has room for all of it."""
-        self.wake()
-        return self.connected and sum(tasks.values()) <= self._want() and tasks.keys() <= set(self.namespaces)
+    def reserve(self, steps: Mapping[str, int]) -> Taker:
+        """Room for so many steps by namespace, kept until `given`; NOBODY when there is not enough."""
+        want = sum(steps.values())
+        if not self.connected or want > self._want() or not steps.keys() <= set(self.namespaces):
+            return NOBODY
+        self._reserved += want
+        return Taker(self.id, self.namespaces, want, self.options.lease)
+
+    def given(self, taker: Taker, steps: list[Claimed]) -> None:
+        """Runs `steps`, which are leased to this worker; ends the reservation."""
+        self._reserved = max(0, self._reserved - taker.want)  # another worker may have been started since
+        self._start(steps)
+        self._rouse()
 
     def stop(self, *, grace_seconds: float | None = None) -> None:
         """Claim nothing more, let running handlers finish for the grace period, give back the rest. `run` then ends."""
@@ -165,7 +175,7 @@ class Worker:
     def _want(self) -> int:
         if self._stop_at is not None:
             return 0
-        return min(self._most, self.options.slots - len(self._slots))
+        return min(self._most, self.options.slots - len(self._slots) - self._reserved)
 
     async def _received(self, taken: Taken, want: int) -> None:
         for step_uuid in taken.superseded:
@@ -180,8 +190,10 @@ class Worker:
             self._doorbell.ring([work(namespace) for namespace in (self.namespaces if is_full else taken.left)])
             self._bell = True
         self._look_at = time.monotonic() + self._pause(taken.next_due_seconds)
-        if taken.steps:
-            await self._start(taken.steps)
+        for template_id in {step.template_id for step in taken.steps}:
+            if self._plans.known(template_id) is None:
+                await self._load(template_id)
+        self._start(taken.steps)
 
     def _pause(self, next_due_seconds: float | None) -> float:
         # Jitter keeps many workers from asking at the same instant; a known due time is kept exactly.
@@ -193,24 +205,19 @@ class Worker:
         late = YIELD_SECONDS if self._unserved else 0.0
         return min(pause, max(LEAST_PAUSE_SECONDS, next_due_seconds) + late)
 
-    async def _start(self, steps: list[Claimed]) -> None:
+    def _start(self, steps: list[Claimed]) -> None:
         self.counts.claimed += len(steps)
         for step in steps:
-            plans = self._plans.known(step.template_id)
-            if plans is None:
-                plans = await self._load(step.template_id)
-            plan = plans.get(step.template_step)
+            plan = (self._plans.known(step.template_id) or {}).get(step.template_step)
             if plan is None:
                 self._leave_to_others(step)
             else:
                 self._slots.start(step, plan)
 
-    async def _load(self, template_id: int) -> dict[str, StepPlan]:
-        try:
+    async def _load(self, template_id: int) -> None:
+        # Where that fails, the step is left to others, and comes again.
+        with contextlib.suppress(DatabaseUnavailable):
             await self._plans.load([template_id])
-        except DatabaseUnavailable:
-            return {}
-        return self._plans.known(template_id) or {}
 
     def _leave_to_others(self, step: Claimed) -> None:
         key = (step.template_id, step.template_step)
@@ -346,7 +353,7 @@ class Worker:
     def _stopped(self, stop_at: float) -> bool:
         if len(self._slots) and time.monotonic() >= stop_at:
             self._slots.stop("released")
-        if len(self._slots) or self._outcomes:
+        if len(self._slots) or self._outcomes or self._reserved:
             # The grace period bounds a lost database too: what is not reported by then falls to the leases.
             return time.monotonic() >= stop_at + LAST_REPORT_SECONDS
         return True

@@ -29,7 +29,6 @@ begin
             p_ready bigint[], p_ready_rank bigint[], p_now timestamptz,
             p_insert bigint[], p_insert_task uuid[], p_insert_step uuid[], p_insert_vt timestamptz[], p_insert_rank bigint[]
         ) returns void language plpgsql
-        set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
         as $body$
         begin
             if p_delete is not null then
@@ -56,8 +55,6 @@ begin
     execute format($$
         create or replace function tasker.%I(p_now timestamptz, p_until timestamptz, p_limit int)
         returns table (msg_id bigint, step_uuid uuid, was_due boolean) language plpgsql
-        set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_sort = off
-        set enable_hashjoin = off set enable_mergejoin = off
         as $body$
         declare
             v_taken int;
@@ -89,7 +86,6 @@ begin
     -- Locked messages are skipped: a finish that is deleting one must not wait for a renewal that waits for the finish.
     execute format($$
         create or replace function tasker.%I(p_messages bigint[], p_until timestamptz) returns void language sql
-        set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
         as $body$
             update %s q set vt = p_until
             from (select w.msg_id from %s w where w.msg_id = any (p_messages) for update skip locked) held
@@ -98,7 +94,6 @@ begin
 
     execute format($$
         create or replace function tasker.%I(out next_due timestamptz, out first_rank bigint) language plpgsql
-        set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_sort = off
         as $body$
         begin
             next_due := (select w.vt from %s w where (w.headers -> 'rank') is null order by w.vt limit 1);

@@ -1,29 +1,42 @@
 -- Creates tasks with their steps, edges and first messages, all or none of each, in one transaction.
 --
--- Parallel arrays, one element per task. Returns one row per task in the order given: created, or false where the
--- identity belongs to a task that exists (then nothing of it was written). A context must be a JSON object.
+-- Parallel arrays, one element per task. A context must be a JSON object. The last row returned has no step; its summary
+-- is {"created": [for each task in the order given: true, or false where the identity belongs to a task that exists, and
+-- nothing of it was written]}.
+--
+-- When p_worker has room for all first steps (p_want of them) and nothing older waits in its queues (p_namespaces), it is
+-- given these steps at once, as if it had claimed them: the rows before the last.
+
+-- The uuid of the step at a position, given the first 28 digits of its task's.
+create or replace function tasker.step_uuid(p_stem text, p_position int) returns uuid
+language sql immutable parallel safe as $$
+    select (p_stem || lpad(to_hex(p_position), 4, '0'))::uuid
+$$;
 
 create or replace function tasker.tasks_submit(
     p_task uuid[], p_template int[], p_context json[], p_priority smallint[], p_identity text[], p_tags json[],
     p_correlation uuid[], p_parent_correlation uuid[], p_initiator text[], p_source text[], p_reason text[],
-    p_start_at timestamptz[], p_aging_interval interval
-) returns table (task_uuid uuid, created boolean)
+    p_start_at timestamptz[], p_aging_interval interval,
+    p_worker text, p_namespaces text[], p_want int, p_lease interval
+) returns setof tasker.claimed
 language plpgsql
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_sort = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := tasker.now();
+    v_until timestamptz := v_now + p_lease;
     v_aging bigint := extract(epoch from p_aging_interval) * 1000000;
     v_created uuid[];
     v_namespace text;
-    v_ids bigint[];
-    v_tasks uuid[];
-    v_steps uuid[];
-    v_vt timestamptz[];
-    v_rank bigint[];
+    v_take boolean;              -- whether the worker is given the first steps
+    v_rank bigint;               -- of the new task that would come last
+    v_change record;
+    v_steps uuid[] := '{}';      -- taken by the worker
 begin
     with made as (
         insert into tasker.tasks (
@@ -43,47 +56,73 @@ begin
                        initiator, source, reason, start_at)
         join tasker.templates t on t.template_id = n.template_id
         on conflict (identity_key) where identity_key is not null do nothing
-        returning task_uuid, state
+        returning task_uuid, state, steps_active, rank
     ), told as (
         insert into tasker.task_history (task_uuid, from_state, to_state, at)
         select task_uuid, null, state, v_now from made
     )
-    select array_agg(task_uuid) into v_created from made;
+    select array_agg(task_uuid), sum(steps_active) <= p_want, max(rank) into v_created, v_take, v_rank from made;
 
-    for v_namespace, v_ids, v_tasks, v_steps, v_vt, v_rank in
-        with made as (
-            insert into tasker.steps (
-                step_uuid, task_uuid, position, name, template_step, state, state_since, waits_on, parents, children,
-                reads, max_attempts, msg_id)
-            select k.ids[s.position], t.task_uuid, s.position, s.name, s.name,
-                   case when s.parents = '{}' then 'enqueued' else 'pending' end, v_now, cardinality(s.parents),
-                   case when s.parents = '{}' then '{}' else array(select k.ids[p] from unnest(s.parents) p) end,
-                   case when s.children = '{}' then '{}' else array(select k.ids[p] from unnest(s.children) p) end,
-                   case when s.reads = '{}' then '{}' else array(select k.ids[p] from unnest(s.reads) p) end,
-                   s.max_attempts,
-                   case when s.parents = '{}' then nextval(ns.queue_sequence) end
+    if v_take then
+        foreach v_namespace in array p_namespaces loop
+            v_take := v_take and v_rank <= coalesce((select q.first_rank from tasker.queue_next(v_namespace) q), v_rank);
+        end loop;
+    end if;
+
+    for v_change in
+        with fresh as (
+            select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, ns.queue_sequence,
+                   -- A uuid of its own for each step costs more than the step's row: they are the task's with another end.
+                   left(t.task_uuid::text, 32) as stem
             from unnest(v_created) as c (task_uuid)
             join tasker.tasks t on t.task_uuid = c.task_uuid
             join tasker.namespaces ns on ns.name = t.namespace
-            cross join lateral (
-                select array_agg(tasker.uuid7() order by position) as ids
-                from tasker.template_steps where template_id = t.template_id) k
-            join tasker.template_steps s on s.template_id = t.template_id
-            returning step_uuid, task_uuid, msg_id
+        ), planned as (
+            select f.*, s.position, s.name, s.parents, s.children, s.reads, s.max_attempts,
+                   coalesce(v_take and s.parents = '{}' and f.namespace = any (p_namespaces)
+                            and (f.start_at is null or f.start_at <= v_now), false) as taken
+            from fresh f join tasker.template_steps s on s.template_id = f.template_id
+        ), made as (
+            insert into tasker.steps (
+                step_uuid, task_uuid, position, name, template_step, state, state_since, waits_on, parents, children,
+                reads, attempts, max_attempts, worker, msg_id)
+            select tasker.step_uuid(n.stem, n.position), n.task_uuid, n.position, n.name, n.name,
+                   case when n.taken then 'in_progress' when n.parents = '{}' then 'enqueued' else 'pending' end,
+                   v_now, cardinality(n.parents),
+                   case when n.parents = '{}' then '{}' else array(select tasker.step_uuid(n.stem, p) from unnest(n.parents) p) end,
+                   case when n.children = '{}' then '{}' else array(select tasker.step_uuid(n.stem, p) from unnest(n.children) p) end,
+                   case when n.reads = '{}' then '{}' else array(select tasker.step_uuid(n.stem, p) from unnest(n.reads) p) end,
+                   n.taken::int, n.max_attempts, case when n.taken then p_worker end,
+                   case when n.parents = '{}' then nextval(n.queue_sequence) end
+            from planned n
+            returning step_uuid, task_uuid, msg_id, state = 'in_progress' as taken
+        ), told as (
+            insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
+            select task_uuid, step_uuid, 'enqueued', 'in_progress', v_now, 1, p_worker from made where taken
         )
-        select t.namespace, array_agg(m.msg_id), array_agg(m.task_uuid), array_agg(m.step_uuid),
-               array_agg(coalesce(t.start_at, v_now)),
-               array_agg(case when t.start_at > v_now then null else t.rank end)
-        from made m join tasker.tasks t on t.task_uuid = m.task_uuid
+        select f.namespace,
+               array_agg(m.msg_id) as inserted,
+               array_agg(m.task_uuid) as inserted_task,
+               array_agg(m.step_uuid) as inserted_step,
+               array_agg(case when m.taken then v_until else coalesce(f.start_at, v_now) end) as inserted_vt,
+               array_agg(case when m.taken or f.start_at > v_now then null else f.rank end) as inserted_rank,
+               array_agg(m.step_uuid) filter (where m.taken) as taken
+        from made m join fresh f on f.task_uuid = m.task_uuid
         where m.msg_id is not null
-        group by t.namespace
+        group by f.namespace
     loop
         perform tasker.queue_apply(
-            v_namespace, null, null, null, null, null, v_now, v_ids, v_tasks, v_steps, v_vt, v_rank);
+            v_change.namespace, null, null, null, null, null, v_now, v_change.inserted, v_change.inserted_task,
+            v_change.inserted_step, v_change.inserted_vt, v_change.inserted_rank);
+        v_steps := v_steps || coalesce(v_change.taken, '{}');
     end loop;
 
-    return query
-        select n.task_uuid, n.task_uuid = any (coalesce(v_created, '{}'))
-        from unnest(p_task) with ordinality as n (task_uuid, position) order by n.position;
+    if v_steps <> '{}' then
+        return query select * from tasker.claimed_rows(v_steps);
+    end if;
+    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+                    json_build_object('created', array(
+                        select n.task_uuid = any (coalesce(v_created, '{}'))
+                        from unnest(p_task) with ordinality as n (task_uuid, position) order by n.position)))::tasker.claimed;
 end
 $$;

@@ -3,47 +3,12 @@
 -- No task row is waited for. Where a claim does change a counter (a retry or a start that came due, a poison step) its
 -- task is taken with `skip locked` and left for the next round otherwise; the message then comes due again at once.
 
--- What a handler needs, one row per claimed step; the last row has no step and carries `summary`.
-do $$
-begin
-    create type tasker.claimed as (
-        step_uuid uuid, task_uuid uuid, namespace text, template_id int, name text, template_step text,
-        attempt int, max_attempts int, msg_id bigint, correlation_id uuid,
-        context json, "values" json, inputs json, checkpoint json, summary json);
-exception when duplicate_object then null;
-end
-$$;
-
-create or replace function tasker.claimed_rows(p_steps uuid[]) returns setof tasker.claimed
-language sql stable rows 100
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-as $$
-    select s.step_uuid, s.task_uuid, t.namespace, t.template_id, s.name, s.template_step,
-           s.attempts, s.max_attempts, s.msg_id, t.correlation_id, t.context,
-           case when s.reads <> '{}' then (
-               select json_object_agg(p.name, p.result) from tasker.steps p
-               where p.step_uuid = any (s.reads) and p.state in ('complete', 'resolved_manually'))
-           end,
-           s.inputs, s.checkpoint, null::json
-    from unnest(p_steps) with ordinality as c (step_uuid, position)
-    join tasker.steps s on s.step_uuid = c.step_uuid
-    join tasker.tasks t on t.task_uuid = s.task_uuid
-    order by c.position
-$$;
-
 -- Leases up to p_limit steps of one namespace; returns those now running for p_worker and the tasks that ended by it.
 create or replace function tasker.steps_take(
     p_worker text, p_namespace text, p_now timestamptz, p_until timestamptz, p_limit int,
     out steps uuid[], out ended uuid[]
 )
 language plpgsql
-set plan_cache_mode = force_generic_plan
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 as $$
 declare
     v_messages bigint[];
@@ -169,6 +134,11 @@ $$;
 create or replace function tasker.steps_claim(p_worker text, p_namespaces text[], p_want int, p_lease interval)
 returns setof tasker.claimed
 language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_sort = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     v_now timestamptz := tasker.now();
@@ -178,6 +148,8 @@ declare
     v_steps uuid[] := '{}';
     v_ended uuid[] := '{}';
 begin
+    -- A claim that is lost in a crash was never made: its steps are still queued.
+    perform set_config('synchronous_commit', 'off', true);
     foreach v_namespace in array p_namespaces loop
         if cardinality(v_steps) < p_want then
             select * into v_got from tasker.steps_take(
