@@ -31,7 +31,7 @@ def test_sections_come_in_one_order_and_each_value_with_its_origin():
     assert shown["worker.namespaces"] == "['a', 'b'] tasker.toml:2"
     assert shown["plugins.p.required"] == "True tasker.toml:4"
     assert shown["web.port"] == "1 variable TASKER__WEB__PORT"
-    assert shown["worker.slots"] == "100 shipped base/worker.toml:9"
+    assert shown["worker.slots"] == "200 shipped base/worker.toml:9"
 
 
 def test_only_the_password_of_a_database_url_is_masked():

@@ -43,7 +43,7 @@ def test_without_any_file_there_are_the_defaults_that_ship(folder):
     config = load(environ={})
     assert config.environment == "development"
     assert config.root is None
-    assert config.settings.worker.slots == 100
+    assert config.settings.worker.slots == 200
     assert config.settings.worker.mode == "hybrid"
     assert config.settings.worker.namespaces == ()
     assert config.settings.worker.retry.backoff == "exponential"

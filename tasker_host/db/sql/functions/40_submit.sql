@@ -7,12 +7,6 @@
 -- When p_worker has room for all first steps (p_want of them) and nothing older waits in its queues (p_namespaces), it is
 -- given these steps at once, as if it had claimed them: the rows before the last.
 
--- The uuid of the step at a position, given the first 28 digits of its task's.
-create or replace function tasker.step_uuid(p_stem text, p_position int) returns uuid
-language sql immutable parallel safe as $$
-    select (p_stem || lpad(to_hex(p_position), 4, '0'))::uuid
-$$;
-
 create or replace function tasker.tasks_submit(
     p_task uuid[], p_template int[], p_context json[], p_priority smallint[], p_identity text[], p_tags json[],
     p_correlation uuid[], p_parent_correlation uuid[], p_initiator text[], p_source text[], p_reason text[],
@@ -71,12 +65,14 @@ begin
 
     for v_change in
         with fresh as (
-            select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, ns.queue_sequence,
-                   -- A uuid of its own for each step costs more than the step's row: they are the task's with another end.
-                   left(t.task_uuid::text, 32) as stem
+            select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, ns.queue_sequence, k.ids
             from unnest(v_created) as c (task_uuid)
             join tasker.tasks t on t.task_uuid = c.task_uuid
             join tasker.namespaces ns on ns.name = t.namespace
+            cross join lateral (
+                -- The task's uuid with another end: random bits for each step would cost as much as writing it.
+                select array_agg((left(t.task_uuid::text, 32) || lpad(to_hex(position), 4, '0'))::uuid order by position) as ids
+                from tasker.template_steps where template_id = t.template_id) k
         ), planned as (
             select f.*, s.position, s.name, s.parents, s.children, s.reads, s.max_attempts,
                    coalesce(v_take and s.parents = '{}' and f.namespace = any (p_namespaces)
@@ -86,12 +82,12 @@ begin
             insert into tasker.steps (
                 step_uuid, task_uuid, position, name, template_step, state, state_since, waits_on, parents, children,
                 reads, attempts, max_attempts, worker, msg_id)
-            select tasker.step_uuid(n.stem, n.position), n.task_uuid, n.position, n.name, n.name,
+            select n.ids[n.position], n.task_uuid, n.position, n.name, n.name,
                    case when n.taken then 'in_progress' when n.parents = '{}' then 'enqueued' else 'pending' end,
                    v_now, cardinality(n.parents),
-                   case when n.parents = '{}' then '{}' else array(select tasker.step_uuid(n.stem, p) from unnest(n.parents) p) end,
-                   case when n.children = '{}' then '{}' else array(select tasker.step_uuid(n.stem, p) from unnest(n.children) p) end,
-                   case when n.reads = '{}' then '{}' else array(select tasker.step_uuid(n.stem, p) from unnest(n.reads) p) end,
+                   case when n.parents = '{}' then '{}' else array(select n.ids[p] from unnest(n.parents) p) end,
+                   case when n.children = '{}' then '{}' else array(select n.ids[p] from unnest(n.children) p) end,
+                   case when n.reads = '{}' then '{}' else array(select n.ids[p] from unnest(n.reads) p) end,
                    n.taken::int, n.max_attempts, case when n.taken then p_worker end,
                    case when n.parents = '{}' then nextval(n.queue_sequence) end
             from planned n
@@ -100,16 +96,16 @@ begin
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'enqueued', 'in_progress', v_now, 1, p_worker from made where taken
         )
-        select f.namespace,
+        select t.namespace,
                array_agg(m.msg_id) as inserted,
                array_agg(m.task_uuid) as inserted_task,
                array_agg(m.step_uuid) as inserted_step,
-               array_agg(case when m.taken then v_until else coalesce(f.start_at, v_now) end) as inserted_vt,
-               array_agg(case when m.taken or f.start_at > v_now then null else f.rank end) as inserted_rank,
+               array_agg(case when m.taken then v_until else coalesce(t.start_at, v_now) end) as inserted_vt,
+               array_agg(case when m.taken or t.start_at > v_now then null else t.rank end) as inserted_rank,
                array_agg(m.step_uuid) filter (where m.taken) as taken
-        from made m join fresh f on f.task_uuid = m.task_uuid
+        from made m join tasker.tasks t on t.task_uuid = m.task_uuid
         where m.msg_id is not null
-        group by f.namespace
+        group by t.namespace
     loop
         perform tasker.queue_apply(
             v_change.namespace, null, null, null, null, null, v_now, v_change.inserted, v_change.inserted_task,
