@@ -12,7 +12,7 @@ import click
 from pydantic import BaseModel
 
 from tasker_host.domain.json import loads
-from tasker_host.domain.source import parse_template, template_from_data
+from tasker_host.domain.source import template_from_data
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import Problem, TemplateError
 from tasker_host.hooks.bound import Bind, BindError, BoundHandler
@@ -154,33 +154,13 @@ class Collector:
         files: list[Traversable] = []
         faults = len(self.faults)
         with self._noting(hook):
-            files = list(_files(item))
+            files = list(template_files(item))
         if len(self.faults) > faults:
             return []
         if not files:
             what = "has no .yaml or .yml file" if item.is_dir() else "does not exist"
             self._refuse(hook, f"{short_path(str(item))} {what}; is it part of the package that was built?")
-        return [lambda file=file: _read(file) for file in files]  # type: ignore[misc]
-
-
-def _files(item: Traversable) -> Iterator[Traversable]:
-    """The resource, or the YAML files in it and below, by name."""
-    if item.is_file():
-        yield item
-    elif item.is_dir():
-        for child in sorted(item.iterdir(), key=lambda child: child.name):
-            if child.is_dir() or child.name.endswith(_YAML):
-                yield from _files(child)
-
-
-def _read(file: Traversable) -> tuple[TaskTemplate, list[Problem]]:
-    source = short_path(str(file))
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        problem = Problem(source, f"is not UTF-8: byte {error.object[error.start]:#04x} at {error.start}")
-        raise TemplateError(f"{source} cannot be read", [problem]) from None
-    return parse_template(text, source=source)
+        return [lambda file=file: read_template(file) for file in files]  # type: ignore[misc]
 
 
 def _shown(item: object) -> str:
