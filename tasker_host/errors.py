@@ -17,6 +17,7 @@ TaskerError
 │   ├── DatabaseTooOld        PostgreSQL before 15                                 DATABASE_TOO_OLD
 │   ├── SchemaMismatch        newer than this host, edited or not migrated         SCHEMA_MISMATCH
 │   └── EmbeddedUnavailable   no embedded PostgreSQL can be started here           EMBEDDED_UNAVAILABLE
+├── AddressUnavailable        HTTP cannot be served at that address                ADDRESS_UNAVAILABLE
 └── HandlerError              raised by handlers: the step failed
     ├── RetryableError        another attempt may succeed                          RETRYABLE
     └── PermanentError        no further attempt can succeed                       PERMANENT
@@ -129,6 +130,10 @@ class SchemaMismatch(DatabaseError):
 
 class EmbeddedUnavailable(DatabaseError):
     code = "EMBEDDED_UNAVAILABLE"
+
+
+class AddressUnavailable(TaskerError):
+    code = "ADDRESS_UNAVAILABLE"
 
 
 class HandlerError(TaskerError):

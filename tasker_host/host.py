@@ -28,9 +28,10 @@ from tasker_host.orchestration.catalog import Catalog
 from tasker_host.orchestration.submit import Submissions, SubmitOptions
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
+from tasker_host.plugins.candidate import host_version
 from tasker_host.registry.build import registry_of
 from tasker_host.registry.compose import Registry
-from tasker_host.runtime.health import Health
+from tasker_host.runtime.health import Finding, Health, Status
 from tasker_host.runtime.supervise import Supervisor
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.options import WorkerOptions
@@ -58,6 +59,7 @@ class Host:
         worker: bool = True,
     ) -> None:
         self.config = config
+        self.version = host_version()
         self.health = Health()
         self.roster: Roster
         self.registry: Registry
@@ -125,6 +127,8 @@ class Host:
             await self._enter_lifespans(roster)
         await self._compose()
         self._start_loops()
+        for check in (self._check_database, self._check_worker, self._check_plugins):
+            self.health.add(check.__name__.removeprefix("_check_"), check)
         self.health.ready()
 
     async def _enter_lifespans(self, roster: Roster) -> None:
@@ -216,7 +220,22 @@ class Host:
             except DatabaseError as error:
                 log.error("the embedded PostgreSQL cannot be started again", error=str(error))
 
-    # While it serves --------------------------------------------------------------------------------------------------
+    # Health -----------------------------------------------------------------------------------------------------------
+
+    async def _check_database(self) -> Finding:
+        await self.database.fetchval("select 1")
+        return Finding()
+
+    async def _check_worker(self) -> Finding:
+        if self.worker is None:
+            return Finding(message="this host runs no steps")
+        if not self.worker.connected:
+            return Finding(Status.UNHEALTHY, "the worker is not connected to the database")
+        return Finding(message=f"{self.worker.running} of {self.worker.options.slots} slots in use")
+
+    async def _check_plugins(self) -> Finding:
+        faulty = [plugin.name for plugin in self.roster.faulty()]
+        return Finding(Status.DEGRADED, f"give nothing: {', '.join(faulty)}") if faulty else Finding()
 
     def _log_faults(self, roster: Roster) -> None:
         for plugin in roster.faulty():

@@ -11,6 +11,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from tasker_host.errors import (
+    AddressUnavailable,
     ConfigError,
     DatabaseError,
     PluginError,
@@ -31,6 +32,7 @@ _EXIT_CODES: dict[type[TaskerError], int] = {
     PluginError: CANNOT_START,
     TemplateError: CANNOT_START,
     DatabaseError: CANNOT_START,
+    AddressUnavailable: CANNOT_START,
     RequestError: WRONG_USAGE,
 }
 

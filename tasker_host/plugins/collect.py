@@ -18,13 +18,12 @@ from tasker_host.errors import Problem, TemplateError
 from tasker_host.hooks.bound import Bind, BindError, BoundHandler
 from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.plugins.fault import Fault, FaultyError, Stage, plugin_code, short_path
+from tasker_host.plugins.resources import read_template, template_files
 
 Call = Callable[[str], list[Any]]
 """Calls the hook of that name and gives what its implementations returned."""
 
 Item = TypeVar("Item")
-
-_YAML = (".yaml", ".yml")
 
 
 class Collector:

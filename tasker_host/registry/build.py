@@ -17,14 +17,12 @@ from tasker_host.registry.compose import Defaults, Registry
 def registry_of(roster: Roster, config: Config) -> Registry:
     """Everything that active plugins give, and the templates of `templates.paths`. Raises TemplateError."""
     active = roster.active()
-    worker = config.settings.worker
-    retry = worker.retry
+    retry = config.settings.worker.retry
+    backoff = BackoffPolicy(retry.backoff, retry.base_ms, retry.max_ms, retry.jitter)
     return Registry(
         [handler for contribution in active for handler in contribution.handlers],
         [*(template for contribution in active for template in contribution.templates), *_own(config, active)],
-        Defaults(
-            BackoffPolicy(retry.backoff, retry.base_ms, retry.max_ms, retry.jitter), worker.handler_timeout_seconds
-        ),
+        Defaults(backoff, config.settings.worker.handler_timeout_seconds),
         middleware=[middleware for contribution in active for middleware in contribution.middleware],
         classifiers=[classifier for contribution in active for classifier in contribution.classifiers],
     )

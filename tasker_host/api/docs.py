@@ -1,0 +1,94 @@
+"""The API described: OpenAPI, and a page that needs nothing from elsewhere to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from litestar import Request
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+
+from tasker_host.api.bodies import REQUEST_SCHEMA
+
+_EXAMPLE = {"namespace": "examples_linear", "name": "mathematical_sequence", "context": {"even_number": 6}}
+_KEYWORDS = {
+    "description": "description",
+    "default": "default",
+    "format": "format",
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "maxItems": "max_items",
+}
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24 }
+h2 { font: 600 1.05rem ui-monospace, monospace; border-top: 1px solid #d0d7de; padding-top: 1rem }
+.method { color: #0550ae } table { border-collapse: collapse } td, th { text-align: left; padding: .15rem 1rem .15rem 0;
+vertical-align: top } code { font: .9em ui-monospace, monospace } @media (prefers-color-scheme: dark) {
+body { background: #0d1117; color: #e6edf3 } .method { color: #79c0ff } h2 { border-color: #30363d } }
+"""
+
+
+@dataclass
+class TaskRequestOperation(Operation):
+    """An operation whose body is a task request, read exactly by our own JSON and not by the framework's."""
+
+    def __post_init__(self) -> None:
+        self.request_body = RequestBody(
+            content={"application/json": OpenAPIMediaType(schema=_schema(REQUEST_SCHEMA), example=_EXAMPLE)},
+            required=True,
+        )
+
+
+def _schema(given: dict[str, Any]) -> Schema:
+    """The JSON schema as the framework's object."""
+    kept: dict[str, Any] = {ours: given[key] for key, ours in _KEYWORDS.items() if key in given}
+    if "type" in given:
+        kept["type"] = OpenAPIType(given["type"])
+    if "anyOf" in given:
+        kept["any_of"] = [_schema(one) for one in given["anyOf"]]
+    if "items" in given:
+        kept["items"] = _schema(given["items"])
+    if "properties" in given:
+        kept["properties"] = {name: _schema(one) for name, one in given["properties"].items()}
+        kept["required"] = given.get("required")
+    return Schema(**kept)
+
+
+class PlainPage(OpenAPIRenderPlugin):
+    """Every operation on one page, without scripts."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        info = openapi_schema["info"]
+        parts = [
+            f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(info['title'])}</title>",
+            f"<meta name=viewport content='width=device-width'><style>{_STYLE}</style>",
+            f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('description', ''))}</p>",
+            "<p>For programs: <a href='/api-docs/openapi.json'>openapi.json</a></p>",
+        ]
+        for path, operations in openapi_schema["paths"].items():
+            for method, operation in operations.items():
+                parts.append(_operation(path, method, operation))
+        return "".join(parts).encode()
+
+
+def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+    rows = [
+        f"<tr><td><code>{escape(parameter['name'])}</code><td>{escape(parameter['in'])}"
+        f"<td>{escape(parameter.get('description', ''))}"
+        for parameter in operation.get("parameters", [])
+    ]
+    answers = [
+        f"<tr><td><code>{escape(code)}</code><td>{escape(answer['description'])}"
+        for code, answer in operation["responses"].items()
+    ]
+    parameters = f"<table><tr><th>parameter<th>in<th>{''.join(rows)}</table>" if rows else ""
+    paragraphs = "".join(f"<p>{escape(text)}" for text in operation.get("description", "").split("\n\n"))
+    return (
+        f"<h2><span class=method>{method.upper()}</span> {escape(path)}</h2><p><b>{escape(operation['summary'])}</b>"
+        f"{paragraphs}{parameters}<table><tr><th>answer<th>{''.join(answers)}</table>"
+    )

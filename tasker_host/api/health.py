@@ -1,0 +1,75 @@
+"""`/health`: for people, for load balancers, for whoever restarts processes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from litestar import Controller, Response, get
+from litestar.openapi import ResponseSpec
+
+from tasker_host.api.bodies import AliveBody, HealthBody, ProblemBody
+from tasker_host.api.problems import body, problem
+from tasker_host.runtime.health import Report, Status
+
+if TYPE_CHECKING:
+    from tasker_host.host import Host
+
+_NOT_READY = ResponseSpec(data_container=ProblemBody, description="Not now.", generate_examples=False)
+
+
+def _ok(container: Any) -> dict[int, ResponseSpec]:
+    return {200: ResponseSpec(data_container=container, description="As it is.", generate_examples=False)}
+
+
+class HealthController(Controller):
+    path = "/health"
+    tags = ["health"]  # noqa: RUF012 - as the framework declares it
+
+    @get("/", responses={**_ok(HealthBody), 503: _NOT_READY}, summary="How the host is")
+    async def health(self, host: Host) -> Response[bytes]:
+        """Phase, checks and figures; 503 when a check is unhealthy."""
+        report = await host.health.report()
+        content = {"status": report.status.value, **_told(report), "info": _info(host)}
+        unhealthy = report.status is Status.UNHEALTHY
+        return body(content, status=HTTPStatus.SERVICE_UNAVAILABLE if unhealthy else HTTPStatus.OK)
+
+    @get("/live", responses=_ok(AliveBody), summary="Whether the process runs")
+    async def live(self) -> Response[bytes]:
+        """Always 200: when this does not answer, the process is to be restarted."""
+        return body({"status": "alive", "timestamp": datetime.now(UTC)})
+
+    @get("/ready", responses={**_ok(HealthBody), 503: _NOT_READY}, summary="Whether work may be sent here")
+    async def ready(self, host: Host) -> Response[bytes]:
+        """200 while the host serves; 503 while it starts or stops, or its database does not answer."""
+        report = await host.health.report()
+        if report.is_ready:
+            return body({"status": "ready", **_told(report), "info": {}})
+        ill = [checked.name for checked in report.checks if checked.status is Status.UNHEALTHY]
+        detail = f"the host is {report.phase}" + (f"; unhealthy: {', '.join(ill)}" if ill else "")
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "NOT_READY", detail, **_told(report))
+
+
+def _told(report: Report) -> dict[str, Any]:
+    return {"phase": report.phase.value, "timestamp": datetime.now(UTC), "checks": list(report.checks)}
+
+
+def _info(host: Host) -> dict[str, Any]:
+    worker = host.worker
+    return {
+        "version": host.version,
+        "environment": host.config.environment,
+        "database": str(host.opened),
+        "namespaces": host.catalog.namespaces(),
+        "worker": None
+        if worker is None
+        else {
+            "id": worker.id,
+            "connected": worker.connected,
+            "slots": worker.options.slots,
+            "running": worker.running,
+            "abandoned_threads": worker.abandoned_threads,
+            "counts": worker.counts,
+        },
+    }

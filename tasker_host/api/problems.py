@@ -1,0 +1,103 @@
+"""Errors as RFC 9457 problem details, each with the `code` that clients compare."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from tasker_host.domain.json import dumps
+from tasker_host.errors import (
+    DatabaseError,
+    IllegalMove,
+    InvalidRequest,
+    JsonError,
+    Problem,
+    ProblemsError,
+    TaskerError,
+    TaskExists,
+    TaskNotFound,
+    TemplateNotFound,
+    TemplateUnavailable,
+)
+
+log = structlog.get_logger("tasker.api")
+
+_STATUSES: dict[type[TaskerError], HTTPStatus] = {
+    InvalidRequest: HTTPStatus.BAD_REQUEST,
+    JsonError: HTTPStatus.BAD_REQUEST,
+    TemplateNotFound: HTTPStatus.NOT_FOUND,
+    TaskNotFound: HTTPStatus.NOT_FOUND,
+    TemplateUnavailable: HTTPStatus.CONFLICT,
+    TaskExists: HTTPStatus.CONFLICT,
+    IllegalMove: HTTPStatus.CONFLICT,
+    DatabaseError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+_CODES = {
+    HTTPStatus.BAD_REQUEST: "REQUEST_INVALID",
+    HTTPStatus.NOT_FOUND: "NOT_FOUND",
+    HTTPStatus.METHOD_NOT_ALLOWED: "METHOD_NOT_ALLOWED",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "BODY_TOO_LARGE",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "NOT_JSON",
+    HTTPStatus.SERVICE_UNAVAILABLE: "NOT_READY",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "INTERNAL",
+}
+"""Codes of what is wrong before or beside our own errors."""
+
+
+def problem(
+    status: HTTPStatus, code: str, detail: str, problems: tuple[Problem, ...] = (), **more: Any
+) -> Response[bytes]:
+    """A problem document as a response; `more` are further members."""
+    content = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "code": code,
+        "problems": [{"where": found.where, "message": found.message} for found in problems],
+        **more,
+    }
+    headers = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
+    return Response(
+        dumps(content).encode(), status_code=status.value, media_type="application/problem+json", headers=headers
+    )
+
+
+def of_ours(_: Request[Any, Any, Any], error: TaskerError) -> Response[bytes]:
+    status = next(
+        (status for kind, status in _STATUSES.items() if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+    if isinstance(error, ProblemsError):
+        return problem(status, error.code, error.summary, error.problems)
+    return problem(status, error.code, str(error))
+
+
+def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    status = HTTPStatus(error.status_code)
+    code = _CODES.get(status, status.name)
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        return of_bug(request, error)
+    if status is HTTPStatus.NOT_FOUND:
+        return problem(status, code, f"no resource at {request.url.path}; /api-docs lists what there is")
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        return problem(status, code, f"{request.method} is not allowed at {request.url.path}")
+    extra = error.extra if isinstance(error.extra, list) else []
+    wrong = tuple(Problem(str(one.get("key", "")), str(one.get("message", ""))) for one in extra)
+    return problem(status, code, str(error.detail), wrong)
+
+
+def of_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "the request failed inside the host; its log has the reason"
+    )
+
+
+def body(content: Any, *, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response[bytes]:
+    """A JSON response, with every digit of its numbers."""
+    return Response(dumps(content).encode(), status_code=status.value, media_type=MediaType.JSON, headers=headers)

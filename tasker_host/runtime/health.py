@@ -1,0 +1,120 @@
+"""How a host is: which phase of its life it is in, and what its checks find."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+CHECK_TIMEOUT_SECONDS = 2.0
+
+KEPT_SECONDS = 0.5
+"""How long a report is good: however often it is asked for, checks run no more than that."""
+
+
+class Phase(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Status(StrEnum):
+    """From best to worst."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+_WORSE = list(Status)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found; `message` is for people."""
+
+    status: Status = Status.HEALTHY
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A finding with the check's name and how long it took."""
+
+    name: str
+    status: Status
+    message: str
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`status` is the worst that a check found."""
+
+    phase: Phase
+    status: Status
+    checks: tuple[Checked, ...]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether work may be sent here."""
+        return self.phase is Phase.READY and self.status is not Status.UNHEALTHY
+
+
+Check = Callable[[], Awaitable[Finding]]
+
+
+class Health:
+    """Checks by name; all run at once, each with a time limit. One that raises or takes too long is unhealthy."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.STARTING
+        self._checks: dict[str, Check] = {}
+        self._kept: tuple[float, tuple[Checked, ...]] | None = None
+        self._running: asyncio.Task[tuple[Checked, ...]] | None = None
+
+    def add(self, name: str, check: Check) -> None:
+        self._checks[name] = check
+
+    def ready(self) -> None:
+        self.phase = Phase.READY
+
+    def stopping(self) -> None:
+        self.phase = Phase.STOPPING
+
+    def stopped(self) -> None:
+        self.phase = Phase.STOPPED
+
+    async def report(self) -> Report:
+        """As it is now, or was less than half a second ago."""
+        checks = await self._checked()
+        worst = max((checked.status for checked in checks), key=_WORSE.index, default=Status.HEALTHY)
+        return Report(self.phase, worst, checks)
+
+    async def _checked(self) -> tuple[Checked, ...]:
+        if self._kept is not None and time.monotonic() - self._kept[0] < KEPT_SECONDS:
+            return self._kept[1]
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run_all(), name="tasker-health")
+        # Shielded: a caller who goes away does not end it for the others.
+        return await asyncio.shield(self._running)
+
+    async def _run_all(self) -> tuple[Checked, ...]:
+        found = await asyncio.gather(*(_run(name, check) for name, check in self._checks.items()))
+        self._kept = time.monotonic(), tuple(found)
+        return self._kept[1]
+
+
+async def _run(name: str, check: Check) -> Checked:
+    started = time.perf_counter()
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            finding = await check()
+    except TimeoutError:
+        finding = Finding(Status.UNHEALTHY, f"no answer within {CHECK_TIMEOUT_SECONDS:g} s")
+    except Exception as error:
+        finding = Finding(Status.UNHEALTHY, str(error) or type(error).__name__)
+    return Checked(name, finding.status, finding.message, round((time.perf_counter() - started) * 1000, 3))
