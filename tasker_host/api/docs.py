@@ -62,7 +62,7 @@ def _schema(given: dict[str, Any]) -> Schema:
 class PlainPage(OpenAPIRenderPlugin):
     """Every operation on one page, without scripts."""
 
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+    def render(self, _: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         info = openapi_schema["info"]
         parts = [
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(info['title'])}</title>",

@@ -66,7 +66,7 @@ class TaskController(Controller):
         return body(task_body(row), status=HTTPStatus.CREATED, headers={"Location": f"/v1/tasks/{task_uuid}"})
 
     @get("/", responses=_answers(TaskListBody, 200, 400, 503), summary="List tasks")
-    async def list_tasks(
+    async def list_tasks(  # noqa: PLR0917 - one parameter a filter
         self,
         request: Request[Any, Any, Any],
         host: Host,
@@ -100,9 +100,8 @@ class TaskController(Controller):
         try:
             wanted = UUID(task_uuid)
         except ValueError:
-            raise InvalidRequest(
-                "the address is not valid", [Problem("task_uuid", f"not a uuid: {task_uuid}")]
-            ) from None
+            wrong = Problem("task_uuid", f"not a uuid: {task_uuid}")
+            raise InvalidRequest("the address is not valid", [wrong]) from None
         return body(task_body(await _task(host, wanted)))
 
 

@@ -110,7 +110,7 @@ class Listener:
             finally:
                 self.connected = False
                 await _dropped(connection)
-            await asyncio.sleep(self._retry_seconds * random.uniform(0.5, 1.0))
+            await asyncio.sleep(self._retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     def _on_bell(self, _connection: object, pid: int, channel: str, _payload: object) -> None:
         if self._own is None or pid != self._own.pid:

@@ -19,8 +19,8 @@ from tasker_host.errors import EmbeddedUnavailable
 def choose(data_dir: Path, configured: Path | None) -> tuple[Binaries, Path]:
     """The programs to run and the directory to run them in. Raises EmbeddedUnavailable when they do not fit.
 
-    Data of another major version than the first programs found is served by programs of its own version, if there are any:
-    installing a newer PostgreSQL must not make yesterday's tasks disappear.
+    Data of another major version than the first programs found is served by programs of its own version, if there are
+    any: installing a newer PostgreSQL must not make yesterday's tasks disappear.
     """
     if (data_dir / "PG_VERSION").exists():
         raise EmbeddedUnavailable(
@@ -59,19 +59,23 @@ def _check_version(pgdata: Path, binaries: Binaries) -> None:
     if found != str(binaries.major):
         what = f"the data of PostgreSQL {found}" if found else "no PostgreSQL data (there is no PG_VERSION)"
         raise EmbeddedUnavailable(
-            f"{pgdata} should hold the data of PostgreSQL {binaries.major}, but holds {what}: move it away, or put it back in order"
+            f"{pgdata} should hold the data of PostgreSQL {binaries.major}, but holds {what}: move it away, or put"
+            " it back in order"
         )
 
 
 def initialise(binaries: Binaries, pgdata: Path, account: Account, *, sync: bool) -> None:
-    """Make `pgdata` with an empty cluster, all or nothing: it is built beside and renamed. Only for the owner of the lock.
+    """Make `pgdata` with an empty cluster, all or nothing: it is built beside and renamed. Only for the owner of the
+    lock.
 
     Raises EmbeddedUnavailable with the last lines of `initdb`, OSError.
     """
     if not has_entry(account.uid):
         raise EmbeddedUnavailable(
-            f"this process runs as uid {account.uid}, which has no entry in /etc/passwd, and PostgreSQL cannot initialise"
-            " a data directory without: run as a user that exists, add an entry, or set DATABASE_URL to a PostgreSQL server"
+            f"this process runs as uid {account.uid}, which has no entry in /etc/passwd, and PostgreSQL cannot"
+            " initialise"
+            " a data directory without: run as a user that exists, add an entry, or set DATABASE_URL to a"
+            " PostgreSQL server"
         )
     data_dir = pgdata.parent
     for left_over in data_dir.glob("init[0-9]*"):

@@ -1,8 +1,8 @@
 """Become a program of PostgreSQL that ends when the thread which started it does.
 
-Run by its path, `python -I -S launch.py PARENT SIGNAL UID GID PROGRAM ARGUMENT…`, rather than as a function between fork and
-exec: the host has threads, and Python code between the two can wait for ever for a lock which one of them held.
-Uid -1: stay who we are. Linux only.
+Run by its path, `python -I -S launch.py PARENT SIGNAL UID GID PROGRAM ARGUMENT…`, rather than as a function between
+fork and exec: the host has threads, and Python code between the two can wait for ever for a lock which one of them
+held. Uid -1: stay who we are. Linux only.
 """
 
 from __future__ import annotations

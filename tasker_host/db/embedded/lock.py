@@ -53,7 +53,10 @@ class OwnerLock:
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open or create a private file of the data directory. Root gives it to the directory's owner, and follows no link."""
+    """Open or create a private file of the data directory.
+
+    Root gives it to the directory's owner, and follows no link.
+    """
     descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     if os.geteuid() == 0:
         directory = path.parent.stat()

@@ -21,7 +21,8 @@ SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 
 
 def default_data_dir() -> Path:
-    """Where the data of this user goes unless they say otherwise; for root, a place which the server's account can reach."""
+    """Where the data of this user goes unless they say otherwise; for root, a place which the server's account can
+    reach."""
     if chosen := os.environ.get("XDG_DATA_HOME"):
         return Path(chosen) / APP
     if sys.platform == "win32":
@@ -74,8 +75,8 @@ def make_data_dir(path: Path) -> None:
 def socket_dir(data_dir: Path) -> Path:
     """The directory of the socket: the same for every process that uses `data_dir`.
 
-    It is `run` inside, unless the kernel's limit on socket paths, or a character that separates in connection strings and
-    server options, forbids it: then a short one that is derived from the path.
+    It is `run` inside, unless the kernel's limit on socket paths, or a character that separates in connection strings
+    and server options, forbids it: then a short one that is derived from the path.
     """
     inside = data_dir / "run"
     fits = len(os.fsencode(inside / f".s.PGSQL.{PORT}")) <= SOCKET_PATH_LIMIT
@@ -86,14 +87,18 @@ def socket_dir(data_dir: Path) -> Path:
 
 
 def make_socket_dir(path: Path, uid: int, gid: int) -> None:
-    """Make the socket's directory, open to `uid` only. Raises EmbeddedUnavailable when somebody else's is in its place."""
+    """Make the socket's directory, open to `uid` only.
+
+    Raises EmbeddedUnavailable when somebody else's is in its place.
+    """
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.geteuid()} or found.st_mode & 0o077:
             raise EmbeddedUnavailable(
-                f"{path} should be the socket directory of the embedded PostgreSQL, open to its account (uid {uid}) only,"
+                f"{path} should be the socket directory of the embedded PostgreSQL, open to its account (uid {uid})"
+                " only,"
                 f" but it belongs to uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}:"
                 " remove it, or set database.data_dir to another directory"
             ) from None

@@ -1,4 +1,4 @@
-"""Programs that the server's account cannot reach, such as those of a virtual environment below /root, are copied once."""
+"""Programs that the account of the server cannot reach, as in a virtual environment below /root, are copied once."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def within_reach(binaries: Binaries, account: Account, *, keep_in: Path | None =
     copy = replace(binaries, bin_dir=_copy(binaries, kept))
     if not _runs(copy.bin_dir, account):
         raise EmbeddedUnavailable(
-            f"the account {account.name!r}, as which root must run PostgreSQL, can run neither {binaries.bin_dir} nor the copy"
-            f" {copy.bin_dir}: open the directories above one of them to it, set database.embedded_binaries to programs which"
+            f"the account {account.name!r}, as which root must run PostgreSQL, can run neither {binaries.bin_dir}"
+            " nor the copy"
+            f" {copy.bin_dir}: open the directories above one of them to it, set database.embedded_binaries to"
+            " programs which"
             " it can reach, or set DATABASE_URL to a PostgreSQL server"
         )
     return copy
@@ -60,7 +62,8 @@ def _copy(binaries: Binaries, kept: Path) -> Path:
     prefix = binaries.bin_dir.parent
     if not all((prefix / name).is_dir() for name in _NEEDED):
         raise EmbeddedUnavailable(
-            f"an account other than root cannot reach {binaries.bin_dir}, and it cannot be copied, because {prefix} has not all"
+            f"an account other than root cannot reach {binaries.bin_dir}, and it cannot be copied, because {prefix}"
+            " has not all"
             f" of {', '.join(_NEEDED)}: set database.embedded_binaries to programs which every account can reach"
         )
     package = prefix.parent

@@ -52,8 +52,8 @@ class EmbeddedServer:
     ) -> None:
         """`binaries`: a directory with `postgres` and `initdb`, else they are looked for. `options`: server settings.
 
-        Recovery after a crash counts towards `start_timeout_seconds`. After `stop_timeout_seconds` the server is stopped
-        without writing everything out, and recovers at the next start.
+        Recovery after a crash counts towards `start_timeout_seconds`. After `stop_timeout_seconds` the server is
+        stopped without writing everything out, and recovers at the next start.
         """
         self.data_dir = data_dir.expanduser().resolve()
         self.log_path = self.data_dir / "postgres.log"
@@ -99,8 +99,8 @@ class EmbeddedServer:
     def check(self) -> bool:
         """Start the server again when it died, and succeed an owner who is gone. To be called again and again; cheap.
 
-        True when a server was started: connections of before are lost. Raises EmbeddedUnavailable when that fails; the next
-        call tries again.
+        True when a server was started: connections of before are lost. Raises EmbeddedUnavailable when that fails; the
+        next call tries again.
         """
         if not self._here():
             return False
@@ -149,13 +149,17 @@ class EmbeddedServer:
             if time.monotonic() > deadline:
                 raise EmbeddedUnavailable(
                     f"the server of {self.data_dir} belongs to another process (pid {self._lock.holder()}), and after"
-                    f" {self._start_timeout_seconds:g} s it is still not ready: see {self.log_path}, or end that process"
+                    f" {self._start_timeout_seconds:g} s it is still not ready: see {self.log_path}, or end that"
+                    " process"
                 )
             pause.wait(_POLL_SECONDS)
         self._own()
 
     def _own(self) -> bool:
-        """Adopt the server that runs, or start one, with the lock in hand; whether one was started. Gives up the lock if not."""
+        """Adopt the server that runs, or start one, with the lock in hand; whether one was started.
+
+        Gives up the lock if not.
+        """
         try:
             binaries, pgdata = cluster.choose(self.data_dir, self._binaries)
             account = server_account(pgdata)
@@ -189,7 +193,8 @@ class EmbeddedServer:
     def _check_way(self, account: Account) -> None:
         if account.lent and (closed := closed_to(account, self.data_dir)) is not None:
             raise EmbeddedUnavailable(
-                f"root runs PostgreSQL as the account {account.name!r}, which may not pass {closed} on the way to {self.data_dir}:"
+                f"root runs PostgreSQL as the account {account.name!r}, which may not pass {closed} on the way to"
+                f" {self.data_dir}:"
                 f" set database.data_dir to a directory which every account can reach, such as {places.system_dir()}"
             )
 
@@ -206,14 +211,16 @@ class EmbeddedServer:
             now = time.monotonic()
             if now > deadline or (now > silent and found.ready and answer.state is State.DOWN):
                 raise EmbeddedUnavailable(
-                    f"a PostgreSQL (pid {found.pid}) runs in {pgdata}, but does not answer on the socket in {self._socket_dir}:"
+                    f"a PostgreSQL (pid {found.pid}) runs in {pgdata}, but does not answer on the socket in"
+                    f" {self._socket_dir}:"
                     f" stop it (kill -INT {found.pid}) and start again"
                 )
             pause.wait(_POLL_SECONDS)
         return None
 
     def _clear_socket(self, account: Account) -> None:
-        """Make the socket's directory, without what a dead server left there: its pid may be another process's by now."""
+        """Make the socket's directory, without what a dead server left there: its pid may be another process's by
+        now."""
         places.make_socket_dir(self._socket_dir, account.uid, account.gid)
         for name in (f".s.PGSQL.{places.PORT}", f".s.PGSQL.{places.PORT}.lock"):
             (self._socket_dir / name).unlink(missing_ok=True)
@@ -231,20 +238,22 @@ class EmbeddedServer:
     def _bring_up(self, command: list[str | Path], pgdata: Path, account: Account) -> None:
         deadline = time.monotonic() + self._start_timeout_seconds
         while not self._is_up(self._spawn(command, pgdata, account), pgdata, deadline):
-            # Processes of the server that died may still be at work for a client; only without them a new one may start.
+            # Processes of the server that died may still be at work for a client; only without them a new one may
+            # start.
             if not self._log.says("pre-existing shared memory block") or time.monotonic() > deadline:
                 assert self._postmaster is not None
                 code = self._postmaster.exit_code()
                 raise EmbeddedUnavailable(
-                    f"PostgreSQL did not start in {pgdata} ({cluster.ending(code or 0)}), see {self.log_path}:{self._log.tail()}"
+                    f"PostgreSQL did not start in {pgdata} ({cluster.ending(code or 0)}), see"
+                    f" {self.log_path}:{self._log.tail()}"
                 )
             for pid in orphans(pgdata):
                 os.kill(pid, signal.SIGQUIT)
 
     def _spawn(self, command: list[str | Path], pgdata: Path, account: Account) -> Postmaster:
         stale = read_pid_file(pgdata)
-        # PostgreSQL takes a living process with the pid of the stale file for a running server, unless told that it descends
-        # from it. Removing the file instead could let two servers into one directory.
+        # PostgreSQL takes a living process with the pid of the stale file for a running server, unless told that it
+        # descends from it. Removing the file instead could let two servers into one directory.
         environment = {} if stale is None else {"PG_GRANDPARENT_PID": str(stale.pid)}
         output = self._log.open()
 
@@ -280,7 +289,8 @@ class EmbeddedServer:
                     return True
             if time.monotonic() > deadline:
                 raise EmbeddedUnavailable(
-                    f"PostgreSQL in {pgdata} is still not ready after {self._start_timeout_seconds:g} s:{self._log.tail()}"
+                    f"PostgreSQL in {pgdata} is still not ready after {self._start_timeout_seconds:g}"
+                    f" s:{self._log.tail()}"
                 )
             pause.wait(_POLL_SECONDS)
         return False

@@ -37,7 +37,7 @@ def spawn(
         tie = [os.getpid(), int(death_signal), uid, gid]
         arguments = [sys.executable, "-I", "-S", launch.__file__, *map(str, tie), *arguments]
         identity = {}
-    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]  # noqa: S603 - a command of ours
         arguments,
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -56,7 +56,8 @@ def _environment() -> dict[str, str]:
 
 
 class Starter:
-    """A thread that lives as long as what it starts: the kernel ties a child's life to a thread's, not to a process's."""
+    """A thread that lives as long as what it starts: the kernel ties a child's life to a thread's, not to a
+    process's."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[tuple[Callable[[], None], Future[None]] | None] = queue.SimpleQueue()

@@ -27,7 +27,8 @@ class EmbeddedServer:
 
     def start(self) -> NoReturn:
         raise EmbeddedUnavailable(
-            "the embedded PostgreSQL does not run on Windows: set DATABASE_URL to a PostgreSQL server (version 15 or newer)"
+            "the embedded PostgreSQL does not run on Windows: set DATABASE_URL to a PostgreSQL server (version 15"
+            " or newer)"
         )
 
     def check(self) -> bool:
