@@ -75,6 +75,7 @@ class Host:
         self._stack = AsyncExitStack()
         self._supervisor = Supervisor()
         self._worker_id = WorkerId(config.settings.worker.id or _new_worker_id())
+        self._worker_connected = asyncio.Event()
         self._grace_ends: float | None = None
 
     def __str__(self) -> str:
@@ -126,7 +127,7 @@ class Host:
         if self._with_worker:
             await self._enter_lifespans(roster)
         await self._compose()
-        self._start_loops()
+        await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):
             self.health.add(check.__name__.removeprefix("_check_"), check)
         self.health.ready()
@@ -155,7 +156,7 @@ class Host:
             _Runner(self),
         )
 
-    def _start_loops(self) -> None:
+    async def _start_loops(self) -> None:
         supervisor = self._supervisor
         self._stack.push_async_callback(supervisor.stop)
         supervisor.start("doorbell", self.doorbell.run)
@@ -170,6 +171,7 @@ class Host:
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
             self._stack.push_async_callback(self.drained)
+            await self._worker_connected.wait()
         elif self._with_worker:
             log.warning("no steps to run: no plugin gives a template whose handlers are all there")
         self._stack.push_async_callback(self.submissions.close)
@@ -195,6 +197,7 @@ class Host:
             namespaces=namespaces,
             classifiers=self.registry.classifiers,
             middleware=self.registry.middleware,
+            on_connected=self._worker_connected.set,
             on_ended=self.watch.ended,
         )
         if self._grace_ends is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from litestar import Litestar
-from litestar.di import Provide
+from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -34,8 +34,7 @@ def create_app(host: Host) -> Litestar:
     """The application of a host that serves."""
     return Litestar(
         route_handlers=[HealthController, TaskController],
-        dependencies={"host": Provide(lambda: host, sync_to_thread=False)},
-        signature_types=[type(host)],
+        state=State({"host": host}),
         exception_handlers={TaskerError: of_ours, HTTPException: of_http, Exception: of_bug},
         request_max_body_size=host.config.settings.web.request_body_max_bytes,
         openapi_config=OpenAPIConfig(

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from litestar import Controller, Response, get
+from litestar import Controller, Request, Response, get
 from litestar.openapi import ResponseSpec
 
 from tasker_host.api.bodies import AliveBody, HealthBody, ProblemBody
-from tasker_host.api.problems import body, problem
+from tasker_host.api.problems import body, host_of, problem
 from tasker_host.runtime.health import Report, Status
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ class HealthController(Controller):
     tags = ["health"]  # noqa: RUF012 - as the framework declares it
 
     @get("/", responses={**_ok(HealthBody), 503: _NOT_READY}, summary="How the host is")
-    async def health(self, host: Host) -> Response[bytes]:
+    async def health(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Phase, checks and figures; 503 when a check is unhealthy."""
+        host = host_of(request)
         report = await host.health.report()
         content = {"status": report.status.value, **_told(report), "info": _info(host)}
         unhealthy = report.status is Status.UNHEALTHY
@@ -41,9 +42,9 @@ class HealthController(Controller):
         return body({"status": "alive", "timestamp": datetime.now(UTC)})
 
     @get("/ready", responses={**_ok(HealthBody), 503: _NOT_READY}, summary="Whether work may be sent here")
-    async def ready(self, host: Host) -> Response[bytes]:
+    async def ready(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """200 while the host serves; 503 while it starts or stops, or its database does not answer."""
-        report = await host.health.report()
+        report = await host_of(request).health.report()
         if report.is_ready:
             return body({"status": "ready", **_told(report), "info": {}})
         ill = [checked.name for checked in report.checks if checked.status is Status.UNHEALTHY]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from litestar import MediaType, Request, Response
@@ -23,6 +23,9 @@ from tasker_host.errors import (
     TemplateNotFound,
     TemplateUnavailable,
 )
+
+if TYPE_CHECKING:
+    from tasker_host.host import Host
 
 log = structlog.get_logger("tasker.api")
 
@@ -47,6 +50,12 @@ _CODES = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "INTERNAL",
 }
 """Codes of what is wrong before or beside our own errors."""
+
+
+def host_of(request: Request[Any, Any, Any]) -> Host:
+    """The host whose application answers."""
+    host: Host = request.app.state.host
+    return host
 
 
 def problem(

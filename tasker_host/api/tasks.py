@@ -8,11 +8,11 @@ from uuid import UUID
 
 from litestar import Controller, Request, Response, get, post
 from litestar.openapi import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from tasker_host.api.bodies import ProblemBody, TaskBody, TaskListBody, task_body
 from tasker_host.api.docs import TaskRequestOperation
-from tasker_host.api.problems import body, problem
+from tasker_host.api.problems import body, host_of, problem
 from tasker_host.db.queries import Row, TaskFilter, tasks_get, tasks_list
 from tasker_host.domain.json import loads
 from tasker_host.domain.request import request_from_data
@@ -46,12 +46,13 @@ class TaskController(Controller):
         responses=_answers(TaskBody, 201, 400, 404, 409, 413, 415, 503),
         summary="Submit a task",
     )
-    async def submit(self, request: Request[Any, Any, Any], host: Host) -> Response[bytes]:
+    async def submit(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Create a task of a template. It is durable when this answers.
 
         400: the request or its context does not hold, with every problem. 404: no such template. 409: the identity is
         taken, or the template's handlers are not there. 413: the body is too large.
         """
+        host = host_of(request)
         if request.content_type[0] != "application/json":
             # What a page of another site can send without asking is never JSON by name.
             given = request.headers.get("content-type", "none")
@@ -69,17 +70,17 @@ class TaskController(Controller):
     async def list_tasks(  # noqa: PLR0917 - one parameter a filter
         self,
         request: Request[Any, Any, Any],
-        host: Host,
-        page: Annotated[int, Parameter(ge=1, le=1_000_000)] = 1,
-        per_page: Annotated[int, Parameter(ge=1, description="At most `limits.page_size_max`.")] = _PAGE,
-        namespace: str | None = None,
-        name: str | None = None,
-        version: str | None = None,
-        status: Annotated[list[str] | None, Parameter(description="May be given more than once.")] = None,
-        initiator: str | None = None,
-        source_system: str | None = None,
+        page: Annotated[int, QueryParameter(ge=1, le=1_000_000)] = 1,
+        per_page: Annotated[int, QueryParameter(ge=1, description="At most `limits.page_size_max`.")] = _PAGE,
+        namespace: FromQuery[str | None] = None,
+        name: FromQuery[str | None] = None,
+        version: FromQuery[str | None] = None,
+        status: Annotated[list[str] | None, QueryParameter(description="May be given more than once.")] = None,
+        initiator: FromQuery[str | None] = None,
+        source_system: FromQuery[str | None] = None,
     ) -> Response[bytes]:
         """A page of tasks, newest first, without their contexts and steps."""
+        host = host_of(request)
         _check_parameters(request, per_page, host.config.settings.limits.page_size_max, status or [])
         wanted = TaskFilter(namespace, name, version, status or None, initiator, source_system)
         rows, total = await tasks_list(host.database, wanted, limit=per_page, offset=(page - 1) * per_page)
@@ -95,14 +96,14 @@ class TaskController(Controller):
         return body({"tasks": [task_body(row) for row in rows], "pagination": pagination})
 
     @get("/{task_uuid:str}", responses=_answers(TaskBody, 200, 400, 404, 503), summary="Show a task")
-    async def show(self, host: Host, task_uuid: str) -> Response[bytes]:
+    async def show(self, request: Request[Any, Any, Any], task_uuid: FromPath[str]) -> Response[bytes]:
         """A task with its steps, in the order they were created."""
         try:
             wanted = UUID(task_uuid)
         except ValueError:
             wrong = Problem("task_uuid", f"not a uuid: {task_uuid}")
             raise InvalidRequest("the address is not valid", [wrong]) from None
-        return body(task_body(await _task(host, wanted)))
+        return body(task_body(await _task(host_of(request), wanted)))
 
 
 async def _task(host: Host, task_uuid: UUID) -> Row:

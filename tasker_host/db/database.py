@@ -123,13 +123,21 @@ class Database:
         """A pooled connection. Raises DatabaseUnavailable when there is none or it is lost on the way."""
         if self._pool is None:
             raise DatabaseUnavailable("the database is not open: the host has not started, or has stopped")
+        pool = self._pool
         try:
-            async with self._pool.acquire(timeout=self._connect_timeout_seconds) as connection:
-                yield connection
+            connection = await pool.acquire(timeout=self._connect_timeout_seconds)
+        except (*CONNECTION_LOST, asyncpg.PostgresError) as error:
+            raise DatabaseUnavailable(
+                f"the database {shown(self.dsn)} gives no connection: {error or type(error).__name__}"
+            ) from error
+        try:
+            yield connection
         except CONNECTION_LOST as error:
             raise DatabaseUnavailable(
                 f"the connection to the database {shown(self.dsn)} was lost: {error or type(error).__name__}"
             ) from error
+        finally:
+            await pool.release(connection)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self.acquire() as connection:
@@ -153,6 +161,20 @@ class Database:
                 await pool.close()
         except TimeoutError:
             pool.terminate()
+
+
+async def dropped(connection: Connection | None) -> None:
+    """Closes a connection in whatever state it is, soon and without an error."""
+    if connection is None:
+        return
+    try:
+        async with asyncio.timeout(1):
+            await connection.close()
+    except Exception:
+        connection.terminate()
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def _keep(connection: Connection) -> None:

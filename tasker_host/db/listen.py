@@ -8,12 +8,11 @@ whole server. So a bell rings on a connection of its own, with synchronous_commi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tasker_host.db.database import CONNECTION_LOST, Database
+from tasker_host.db.database import CONNECTION_LOST, Database, dropped
 from tasker_host.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -61,11 +60,11 @@ class Doorbell:
                     await connection.execute("select pg_notify(c, '') from unnest($1::text[]) c", list(channels))
                 except (DatabaseUnavailable, *CONNECTION_LOST):
                     # Nobody is told, so everybody polls: the bell is only a hint.
-                    await _dropped(connection)
+                    await dropped(connection)
                     connection = None
                 await asyncio.sleep(GATHER_SECONDS)
         finally:
-            await _dropped(connection)
+            await dropped(connection)
 
 
 class Listener:
@@ -109,16 +108,9 @@ class Listener:
                 pass
             finally:
                 self.connected = False
-                await _dropped(connection)
+                await dropped(connection)
             await asyncio.sleep(self._retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     def _on_bell(self, _connection: object, pid: int, channel: str, _payload: object) -> None:
         if self._own is None or pid != self._own.pid:
             self._heard(channel)
-
-
-async def _dropped(connection: Connection | None) -> None:
-    if connection is not None:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(1):
-                await connection.close()

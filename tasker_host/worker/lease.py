@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import asyncpg
 import structlog
 
-from tasker_host.db.database import CONNECTION_LOST, Database
+from tasker_host.db.database import CONNECTION_LOST, Database, dropped
 from tasker_host.db.kernel import Claimed, steps_renew
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
@@ -57,30 +57,29 @@ class LeaseKeeper:
         asyncio.run(self._keep())
 
     async def _keep(self) -> None:
-        connection: Connection | None = None
         every = self._lease.total_seconds() / 2
         wait = every
-        # Blocking here is the point: this loop serves nothing else, and its thread sleeps between renewals.
-        while not self._stop.wait(wait):
-            held = self._held()
-            if not held:
+        connection: Connection | None = None
+        try:
+            # Blocking here is the point: this loop serves nothing else, and its thread sleeps between renewals.
+            while not self._stop.wait(wait):
+                held = self._held()
                 wait = every
-                continue
-            try:
-                if connection is None or connection.is_closed():
-                    connection = await self._database.connect(role="leases", synchronous_commit="off")
-                async with asyncio.timeout(every):
-                    lost = await steps_renew(connection, self._worker, held, lease=self._lease)
+                if not held:
+                    continue
+                try:
+                    if connection is None or connection.is_closed():
+                        connection = await self._database.connect(role="leases", synchronous_commit="off")
+                    async with asyncio.timeout(every):
+                        lost = await steps_renew(connection, self._worker, held, lease=self._lease)
+                except (DatabaseError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
+                    # Tried again soon: the lease is still good for about as long as was waited.
+                    log.warning("leases not renewed", held=len(held), error=str(error) or type(error).__name__)
+                    await dropped(connection)
+                    connection = None
+                    wait = min(1.0, every / 4)
+                    continue
                 if lost:
                     self._lost(lost)
-                wait = every
-            except (DatabaseError, *CONNECTION_LOST) as error:
-                # Tried again soon: the lease is still good for about as long as was waited.
-                log.warning("leases not renewed", held=len(held), error=str(error))
-                if connection is not None:
-                    connection.terminate()
-                    connection = None
-                wait = min(1.0, every / 4)
-        if connection is not None:
-            with contextlib.suppress(*CONNECTION_LOST):
-                await connection.close(timeout=1)
+        finally:
+            await dropped(connection)

@@ -65,6 +65,7 @@ class Worker:
         namespaces: Sequence[str],
         classifiers: Sequence[Classifier] = (),
         middleware: Sequence[Middleware] = (),
+        on_connected: Callable[[], None] = lambda: None,
         on_ended: Callable[[list[UUID]], None] = lambda _: None,
     ) -> None:
         self.id = worker_id
@@ -76,6 +77,7 @@ class Worker:
         self._listen_database = listen_database
         self._doorbell = doorbell
         self._plans = plans
+        self._on_connected = on_connected
         self._on_ended = on_ended
         self._slots = Slots(
             self._finished,
@@ -314,10 +316,11 @@ class Worker:
                 role=f"worker {self.id}", idle_in_transaction_session_timeout="60s"
             )
             self.connected = True
+            self._on_connected()
         return self._connection
 
     async def _disconnected(self, error: BaseException) -> None:
-        if self.connected:
+        if self.connected or self._connection is None:
             log.warning("database lost, reconnecting", worker=self.id, error=str(error) or type(error).__name__)
         self.connected = False
         if self._connection is not None:

@@ -1,6 +1,5 @@
 """PostgreSQL as a child of the host: found, initialised, started, watched and stopped, with nothing to set up.
 
-
 One process owns the server of a data directory, every other one attaches to it. The owner starts the server as its
 direct child, restarts it when it dies, and takes it along when it ends, even by `kill -9`. What is where:
 
