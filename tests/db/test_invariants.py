@@ -1,0 +1,132 @@
+"""Whatever happens, the counters say what the steps say, and every task comes to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasker_host.db.kernel import Claimed
+from tasker_host.domain.moves import is_legal_step_path, is_legal_task_path
+from tasker_host.domain.states import TASK_SETTLED, StepState, TaskState
+from tests.db.conftest import LEASE, Kernel, done, failed, released
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WORKERS = ("a", "b", "c")
+
+
+@st.composite
+def dags(draw: Any) -> dict[str, list[str]]:
+    """Up to seven steps, each with some of the earlier ones as parents."""
+    names = [f"s{index}" for index in range(draw(st.integers(1, 7)))]
+    return {
+        name: draw(st.lists(st.sampled_from(names[:index]), unique=True)) if index else []
+        for index, name in enumerate(names)
+    }
+
+
+happenings = st.lists(
+    st.tuples(st.sampled_from(WORKERS), st.sampled_from(["succeed", "succeed", "fail", "retry", "release", "vanish"])),
+    max_size=40,
+)
+
+
+@given(dag=dags(), happens=happenings, tasks=st.integers(1, 3))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_counters_messages_and_history_hold_whatever_happens(dsn, dag, happens, tasks):
+    asyncio.run(_check(dsn, dag, happens, tasks))
+
+
+async def _check(dsn: str, dag: dict[str, list[str]], happens: list[tuple[str, str]], tasks: int) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("truncate tasker.tasks, tasker.steps, tasker.task_history, tasker.step_history")
+        if await connection.fetchval("select to_regclass('pgmq.q_tests_queue') is not null"):
+            await connection.execute("delete from pgmq.q_tests_queue")
+        await connection.execute("delete from tasker.template_steps; delete from tasker.templates")
+        kernel = Kernel(connection)
+        await kernel.clock(NOW)
+        made, _ = await kernel.submit(await kernel.template(dag, max_attempts=2), tasks)
+        clock = NOW
+        held: dict[str, list[Claimed]] = {worker: [] for worker in WORKERS}
+        for worker, what in happens:
+            if not held[worker]:
+                held[worker] = (await kernel.claim(worker, 2)).steps
+            if held[worker]:
+                step = held[worker].pop()
+                if what == "vanish":
+                    clock += LEASE
+                    await kernel.clock(clock)
+                else:
+                    outcome = {
+                        "succeed": done(step),
+                        "fail": failed(step),
+                        "retry": failed(step, retry_after=timedelta(seconds=1)),
+                        "release": released(step),
+                    }[what]
+                    held[worker] += (await kernel.finish(outcome, worker=worker, want=1)).steps
+            await _hold(kernel)
+        await _to_the_end(kernel, clock)
+        for task in made:
+            assert TaskState(await kernel.state(task)) in TASK_SETTLED
+        assert await kernel.messages() == 0
+        await _hold(kernel)
+    finally:
+        await connection.close()
+
+
+async def _to_the_end(kernel: Kernel, clock: datetime) -> None:
+    """Everybody else is gone; one worker finishes what comes due."""
+    while await kernel.messages():
+        clock += LEASE
+        await kernel.clock(clock)
+        steps = (await kernel.claim("last")).steps
+        while steps:
+            steps = (await kernel.finish(*map(done, steps), worker="last", want=100)).steps
+            await _hold(kernel)
+
+
+async def _hold(kernel: Kernel) -> None:
+    connection = kernel.connection
+    wrong = await connection.fetch(
+        """
+        select t.task_uuid, t.state, t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed, s.*
+        from tasker.tasks t join (
+            select task_uuid, count(*) as total, count(*) filter (where state = 'complete') as done,
+                   count(*) filter (where state in ('enqueued', 'in_progress')) as active,
+                   count(*) filter (where state = 'waiting_for_retry') as retrying,
+                   count(*) filter (where state = 'error') as failed
+            from tasker.steps group by task_uuid) s using (task_uuid)
+        where (t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed)
+              <> (s.total, s.done, s.active, s.retrying, s.failed)
+           or t.state <> tasker.task_state(
+               t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed)
+        """
+    )
+    assert wrong == []
+    wrong = await connection.fetch(
+        """
+        select s.name, s.state, s.waits_on from tasker.steps s
+        where s.waits_on <> (select count(*) from tasker.steps p
+                             where p.step_uuid = any (s.parents) and p.state <> 'complete')
+           or (s.waits_on > 0) <> (s.state = 'pending')
+        """
+    )
+    assert wrong == []
+    # Exactly the steps that are queued, leased or waiting have a message, each one.
+    queued = await connection.fetch(
+        "select step_uuid::text, msg_id from tasker.steps"
+        " where state in ('enqueued', 'in_progress', 'waiting_for_retry')"
+    )
+    messages = await connection.fetch("select message ->> 'step_uuid', msg_id from pgmq.q_tests_queue")
+    assert sorted(map(tuple, queued)) == sorted(map(tuple, messages))
+    for row in await connection.fetch("select from_state, to_state from tasker.step_history"):
+        assert is_legal_step_path(StepState(row[0]), StepState(row[1])), row
+    for row in await connection.fetch(
+        "select from_state, to_state from tasker.task_history where from_state is not null"
+    ):
+        assert is_legal_task_path(TaskState(row[0]), TaskState(row[1])), row

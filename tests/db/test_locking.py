@@ -1,0 +1,131 @@
+"""Two real connections at a time: who waits for whom, and that nobody waits in a circle."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from tests.db.conftest import done, failed
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def is_waiting(watcher, waiter) -> None:
+    """Returns when the connection of `waiter` waits for a lock."""
+    pid = waiter.connection.get_server_pid()
+    while not await watcher.connection.fetchval(
+        "select wait_event_type = 'Lock' from pg_stat_activity where pid = $1", pid
+    ):
+        await asyncio.sleep(0)
+
+
+async def siblings(kernel, count: int = 2):
+    dag = {f"s{index}": [] for index in range(count)} | {"end": [f"s{index}" for index in range(count)]}
+    (task,), _ = await kernel.submit(await kernel.template(dag))
+    return task, (await kernel.claim()).steps
+
+
+async def test_siblings_that_finish_at_once_wait_for_each_other_and_the_last_sees_that_it_is(kernel, new_kernel):
+    _task, (first, second) = await siblings(kernel)
+    other, watcher = await new_kernel(), await new_kernel()
+    async with kernel.connection.transaction():
+        assert (await kernel.finish(done(first), want=1)).steps == []
+        waiting = asyncio.create_task(other.finish(done(second), want=1))
+        await is_waiting(watcher, other)
+    assert [step.name for step in (await waiting).steps] == ["end"]
+
+
+async def test_batches_in_opposite_orders_do_not_deadlock(kernel, new_kernel):
+    template = await kernel.template({"a": [], "b": []})
+    await kernel.submit(template, 30)
+    steps = (await kernel.claim()).steps
+    ours = [step for step in steps if step.name == "a"]
+    theirs = [step for step in steps if step.name == "b"][::-1]
+    other = await new_kernel()
+    for _ in range(3):
+        await asyncio.gather(kernel.finish(*map(done, ours), want=0), other.finish(*map(done, theirs), want=0))
+    assert await kernel.connection.fetchval("select count(*) from tasker.tasks where state = 'complete'") == 30
+
+
+async def test_a_claim_waits_for_nobody(kernel, new_kernel):
+    """Not for a finish of the same task, nor for a submission, a renewal or another claim."""
+    _task, (first, second) = await siblings(kernel)
+    template = await kernel.template({"x": []})
+    await kernel.submit(template, 4)
+    other = await new_kernel()
+    await other.connection.execute("set lock_timeout = '1ms'")
+    held = (await kernel.claim(want=1)).steps
+    for call in (
+        lambda: kernel.finish(done(first)),
+        lambda: kernel.submit(template),
+        lambda: kernel.claim("w", 1),
+        lambda: kernel.renew(*held, second),
+    ):
+        transaction = kernel.connection.transaction()
+        await transaction.start()
+        await call()
+        await other.claim("other", 1)
+        await transaction.rollback()
+    taken = await other.claim("other", 100)
+    assert len(taken.steps) <= 4
+
+
+async def test_a_due_retry_whose_task_is_locked_is_left_for_the_next_round(kernel, new_kernel):
+    await kernel.clock(NOW)
+    (_task,), _ = await kernel.submit(await kernel.template({"a": [], "b": []}))
+    a, b = (await kernel.claim()).steps
+    await kernel.finish(failed(a, retry_after=timedelta(seconds=1)))
+    other = await new_kernel()
+    await other.clock(NOW + timedelta(seconds=1))
+    await other.connection.execute("set lock_timeout = '1ms'")
+    async with kernel.connection.transaction():
+        await kernel.finish(done(b))
+        skipped = await other.claim("other")
+        assert skipped.steps == []
+        assert skipped.next_due_seconds is not None
+        assert 0 <= skipped.next_due_seconds < 0.1
+    await other.clock(NOW + timedelta(seconds=2))
+    assert [step.name for step in (await other.claim("other")).steps] == ["a"]
+
+
+async def test_renewing_and_finishing_the_same_steps_do_not_deadlock(kernel, new_kernel):
+    await kernel.submit(await kernel.template({"a": []}), 50)
+    steps = (await kernel.claim()).steps
+    other = await new_kernel()
+    renewed, finished = await asyncio.gather(
+        other.renew(*steps[::-1]), kernel.finish(*map(done, steps)), return_exceptions=True
+    )
+    assert not isinstance(renewed, Exception)
+    assert not isinstance(finished, Exception)
+    assert await kernel.messages() == 0
+
+
+async def test_a_renewal_does_not_wait_for_a_finish(kernel, new_kernel):
+    _, (first, second) = await siblings(kernel)
+    other = await new_kernel()
+    await other.connection.execute("set lock_timeout = '1ms'")
+    async with kernel.connection.transaction():
+        await kernel.finish(done(first))
+        assert await other.renew(second) == []
+
+
+async def test_the_same_identity_submitted_twice_at_once_waits_and_is_refused_once(kernel, new_kernel):
+    template = await kernel.template({"a": []})
+    other, watcher = await new_kernel(), await new_kernel()
+    async with kernel.connection.transaction():
+        _, first = await kernel.submit(template, identity="same")
+        waiting = asyncio.create_task(other.submit(template, identity="same"))
+        await is_waiting(watcher, other)
+    _, second = await waiting
+    assert (first.created, second.created) == ([True], [False])
+
+
+async def test_namespaces_made_at_once_all_get_their_queues(kernel, new_kernel):
+    others = [await new_kernel() for _ in range(4)]
+    await asyncio.gather(
+        *(other.template({"a": []}, namespace=f"n{index % 2}") for index, other in enumerate(others)),
+        return_exceptions=False,
+    )
+    for namespace in ("n0", "n1"):
+        await kernel.submit(await kernel.template({"b": []}, namespace=namespace))
+        assert len((await kernel.claim("w", 5, namespace)).steps) == 1

@@ -1,0 +1,124 @@
+"""Bringing a database to the schema, and refusing those that must not be touched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from tasker_host.db import migrate as module
+from tasker_host.db.database import Database
+from tasker_host.db.migrate import Migration, migrate, migrations, status
+from tasker_host.domain.states import StepState, TaskState
+from tasker_host.errors import DatabaseError, SchemaMismatch
+
+
+@pytest.fixture
+async def empty(new_database) -> AsyncIterator[Database]:
+    database = Database(new_database(empty=True))
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def test_an_empty_database_gets_everything_and_a_second_time_nothing(empty):
+    before = await status(empty)
+    assert (before.applied, before.pgmq, before.current) == ((), "none", False)
+    assert await migrate(empty) == before.pending == ("0001_schema", "functions")
+    assert await migrate(empty) == ()
+    after = await status(empty)
+    assert (after.pending, after.current) == ((), True)
+    assert after.pgmq.startswith("tasker-host: PGMQ 1.")
+
+
+async def test_many_hosts_may_migrate_at_once(empty):
+    applied = await asyncio.gather(*(migrate(empty) for _ in range(4)))
+    assert sorted(applied) == [(), (), (), ("0001_schema", "functions")]
+
+
+async def test_status_changes_nothing(empty):
+    await status(empty)
+    assert await empty.fetchval("select to_regnamespace('tasker') is null and to_regnamespace('pgmq') is null")
+
+
+async def test_an_edited_migration_is_refused_and_named(database, monkeypatch):
+    edited = [replace(migration, sql=migration.sql + "-- edited") for migration in migrations()]
+    monkeypatch.setattr(module, "migrations", lambda: edited)
+    for call in (migrate, status):
+        with pytest.raises(SchemaMismatch, match="0001_schema was edited after it had been applied"):
+            await call(database)
+
+
+async def test_a_database_newer_than_the_host_is_left_alone(database):
+    await database.fetch("insert into tasker.migrations (version, name, sha256) values (99, '0099_later', 'x')")
+    with pytest.raises(SchemaMismatch, match="schema 99; this host knows up to 1: upgrade tasker-host"):
+        await migrate(database)
+
+
+async def test_changed_functions_are_applied_again(database, monkeypatch):
+    changed = replace(module.functions(), sql=module.functions().sql + "-- changed")
+    monkeypatch.setattr(module, "functions", lambda: changed)
+    assert (await status(database)).pending == ("functions",)
+    assert await migrate(database) == ("functions",)
+    assert await migrate(database) == ()
+
+
+async def test_functions_of_namespaces_that_exist_are_made_again_too(database, monkeypatch):
+    await database.fetch("select tasker.namespace_create('old')")
+    await database.fetch('drop function "tasker"."queue_next:old"')
+    changed = replace(module.functions(), sql=module.functions().sql + "-- changed")
+    monkeypatch.setattr(module, "functions", lambda: changed)
+    await migrate(database)
+    assert await database.fetchval("select to_regprocedure('tasker.\"queue_next:old\"()') is not null")
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(empty, monkeypatch):
+    broken = [*migrations(), Migration(2, "0002_broken", "create table tasker.half (x int); select 1/0")]
+    monkeypatch.setattr(module, "migrations", lambda: broken)
+    with pytest.raises(DatabaseError, match="rolled back as a whole: division by zero"):
+        await migrate(empty)
+    assert await empty.fetchval("select to_regnamespace('tasker') is null and to_regnamespace('pgmq') is null")
+
+
+async def test_a_foreign_pgmq_that_lacks_what_is_needed_is_told_and_not_touched(empty):
+    await empty.fetch("create schema pgmq")
+    await empty.fetch("create table pgmq.meta (queue_name text)")
+    with pytest.raises(SchemaMismatch, match=r"lacks pgmq.create\(text\)"):
+        await migrate(empty)
+    assert await empty.fetchval("select to_regnamespace('tasker') is null")
+
+
+async def test_a_role_that_may_not_create_is_told_what_it_needs(empty, server_dsn):
+    name = urlsplit(empty.dsn).path[1:]
+    await empty.fetch(f'drop role if exists "poor_{name}"')
+    await empty.fetch(f"create role \"poor_{name}\" login password 'x'")
+    parts = urlsplit(empty.dsn)
+    host = parts.netloc.rpartition("@")[2]
+    poor = Database(urlunsplit(parts._replace(netloc=f"poor_{name}:x@{host}")))
+    try:
+        with pytest.raises(DatabaseError, match="run `tasker db migrate` once as a role that may create schemas"):
+            await migrate(poor)
+    finally:
+        await empty.fetch(f'drop role "poor_{name}"')
+
+
+async def test_the_states_of_the_tables_are_those_of_the_domain(database):
+    for table, states in (("tasks", TaskState), ("steps", StepState)):
+        check = await database.fetchval(
+            "select pg_get_constraintdef(oid) from pg_constraint where conname = $1", f"{table}_state"
+        )
+        assert {part.split("'")[1] for part in check.split(",")} == {state.value for state in states}
+
+
+async def test_an_ordinary_pgmq_client_sees_the_queues(database):
+    await database.fetch("select tasker.namespace_create('orders')")
+    assert await database.fetchval("select queue_length from pgmq.metrics('orders_queue')") == 0
+
+
+async def test_a_namespace_with_an_impossible_name_is_refused(database):
+    with pytest.raises(asyncpg.PostgresError):
+        await database.fetch("select tasker.namespace_create('Not a name')")
