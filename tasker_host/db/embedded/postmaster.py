@@ -37,6 +37,15 @@ def read_pid_file(pgdata: Path) -> PidFile | None:
     return PidFile(pid=abs(int(lines[0])), ready=lines[7].strip() == "ready")
 
 
+def remove_damaged_pid_file(pgdata: Path) -> None:
+    """Remove a pid file without a pid, as a full disk or a power cut leaves one: PostgreSQL refuses to start on it.
+
+    A file with a pid stays: PostgreSQL decides about that itself. Only for the owner of the lock.
+    """
+    if read_pid_file(pgdata) is None:
+        (pgdata / "postmaster.pid").unlink(missing_ok=True)
+
+
 def runs_here(pid: int, pgdata: Path) -> bool:
     """Whether `pid` is a living process of a server in `pgdata`: not a zombie, not a stranger to whom the pid went."""
     if not Path("/proc/self/stat").exists():

@@ -17,7 +17,7 @@ from tasker_host.db.embedded import cluster, places
 from tasker_host.db.embedded.account import Account, closed_to, server_account
 from tasker_host.db.embedded.lock import OwnerLock
 from tasker_host.db.embedded.log import ServerLog
-from tasker_host.db.embedded.postmaster import Postmaster, orphans, read_pid_file, runs_here
+from tasker_host.db.embedded.postmaster import Postmaster, orphans, read_pid_file, remove_damaged_pid_file, runs_here
 from tasker_host.db.embedded.probe import State, probe
 from tasker_host.db.embedded.reach import within_reach
 from tasker_host.db.embedded.spawn import Starter, spawn
@@ -171,6 +171,7 @@ class EmbeddedServer:
                 binaries = within_reach(binaries, account)
                 if not pgdata.exists():
                     cluster.initialise(binaries, pgdata, account, sync=self._options.get("fsync") != "off")
+                remove_damaged_pid_file(pgdata)
                 self._clear_socket(account)
                 self._bring_up([binaries.bin_dir / "postgres", "-D", pgdata, *self._settings()], pgdata, account)
             atexit.unregister(self.stop)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,33 +23,38 @@ FAST = {"fsync": "off"}
 
 @pytest.fixture(scope="session")
 def initialised() -> Iterator[Path]:
-    """A data directory that has been used once; to be copied, not to be touched."""
+    """The data directory which `data_dir` hands out: to make one for each test would be most of what a test costs."""
     with temporary_data_dir() as root:
         with EmbeddedServer(root / "data", options=FAST):
             pass
-        (root / "data" / "postgres.log").unlink()
         yield root / "data"
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """An empty directory which every account can reach. At the end no server may run in it."""
-    with temporary_data_dir() as root:
-        yield root
-        # The server of a process that was killed goes down by itself, which takes a moment.
-        try:
-            until(lambda: not postgres_in(root), "no server of the test runs any more")
-        finally:
-            for pid in postgres_in(root):
-                os.kill(pid, signal.SIGKILL)
-                ended(pid)
+def data_dir(initialised: Path) -> Iterator[Path]:
+    """A data directory that was used before; its log is empty."""
+    for log in initialised.glob("postgres.log*"):
+        log.unlink()
+    yield initialised
+    none_left_in(initialised)
 
 
 @pytest.fixture
-def data_dir(place: Path, initialised: Path) -> Path:
-    """A data directory that has been used before."""
-    subprocess.run(["cp", "-a", initialised, place / "data"], check=True)
-    return place / "data"
+def place() -> Iterator[Path]:
+    """An empty directory which every account can reach."""
+    with temporary_data_dir() as root:
+        yield root
+        none_left_in(root)
+
+
+def none_left_in(directory: Path) -> None:
+    """The server of a process that was killed goes down by itself, in a moment. Another one is a defect, and killed."""
+    try:
+        until(lambda: not postgres_in(directory), f"no server runs in {directory}")
+    finally:
+        for pid in postgres_in(directory):
+            os.kill(pid, signal.SIGKILL)
+            ended(pid)
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def server(data_dir: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def neighbour(place: Path) -> Iterator[Callable[..., Neighbour]]:
+def neighbour() -> Iterator[Callable[..., Neighbour]]:
     """Makes other processes: `neighbour(data_dir)`."""
     made: list[Neighbour] = []
 

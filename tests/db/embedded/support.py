@@ -72,6 +72,19 @@ def execute(dsn: str, statement: str) -> Any:
     return asyncio.run(run())
 
 
+def keep(dsn: str, value: int) -> None:
+    """Write the value down."""
+    execute(dsn, "create table if not exists kept (value int)")
+    execute(dsn, "delete from kept")
+    execute(dsn, f"insert into kept values ({value})")
+
+
+def kept(dsn: str) -> int:
+    """The value that was written down."""
+    value: int = execute(dsn, "select value from kept")
+    return value
+
+
 def accepts(dsn: str) -> bool:
     """Whether it can be connected to at this moment."""
     try:

@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from tasker_host.db.embedded import EmbeddedServer
-from tests.db.embedded.support import Neighbour, accepts, alive, ended, execute, until
+from tests.db.embedded.support import Neighbour, accepts, alive, ended, execute, keep, kept, until
 
 NewNeighbour = Callable[..., Neighbour]
 
@@ -22,12 +22,12 @@ def shut_down_cleanly(data_dir: Path) -> bool:
 
 
 def test_a_second_process_attaches(server: EmbeddedServer, neighbour: NewNeighbour) -> None:
-    execute(server.dsn, "create table kept as select 41 as answer")
+    keep(server.dsn, 41)
 
     other = neighbour(server.data_dir).start()
 
     assert other == {"is_owner": False, "pid": None, "dsn": server.dsn, "version": [*server.version]}
-    assert execute(other["dsn"], "select answer from kept") == 41
+    assert kept(other["dsn"]) == 41
 
 
 def test_a_second_object_in_the_same_process_attaches(server: EmbeddedServer) -> None:
@@ -91,7 +91,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_owner_and_only_through_it_the_server(
 def test_an_attached_process_succeeds_the_owner(data_dir: Path, neighbour: NewNeighbour, way: str) -> None:
     owner, heir = neighbour(data_dir), neighbour(data_dir)
     dsn = owner.start()["dsn"]
-    execute(dsn, "create table kept as select 41 as answer")
+    keep(dsn, 41)
     assert heir.start()["is_owner"] is False
     assert heir.check()["restarted"] is False
 
@@ -99,7 +99,7 @@ def test_an_attached_process_succeeds_the_owner(data_dir: Path, neighbour: NewNe
     after = heir.check()
 
     assert (after["restarted"], after["is_owner"], after["dsn"]) == (True, True, dsn)
-    assert execute(dsn, "select answer from kept") == 41
+    assert kept(dsn) == 41
 
 
 def test_of_several_attached_processes_one_succeeds(data_dir: Path, neighbour: NewNeighbour) -> None:
