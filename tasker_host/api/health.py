@@ -16,6 +16,7 @@ from tasker_host.runtime.health import Report, Status
 if TYPE_CHECKING:
     from tasker_host.host import Host
 
+_UNHEALTHY = ResponseSpec(data_container=HealthBody, description="A check is unhealthy.", generate_examples=False)
 _NOT_READY = ResponseSpec(data_container=ProblemBody, description="Not now.", generate_examples=False)
 
 
@@ -27,7 +28,7 @@ class HealthController(Controller):
     path = "/health"
     tags = ["health"]  # noqa: RUF012 - as the framework declares it
 
-    @get("/", responses={**_ok(HealthBody), 503: _NOT_READY}, summary="How the host is")
+    @get("/", responses={**_ok(HealthBody), 503: _UNHEALTHY}, summary="How the host is")
     async def health(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Phase, checks and figures; 503 when a check is unhealthy."""
         host = host_of(request)

@@ -145,7 +145,7 @@ def list_(  # noqa: PLR0917 - one parameter an option
 
     rows, total = _read(config_root, env, page)
     if as_json:
-        echo_json({"tasks": _jsonable(rows), "total": total, "limit": limit, "offset": offset})
+        echo_json({"tasks": [_jsonable(row) for row in rows], "total": total, "limit": limit, "offset": offset})
         return
     from tasker_host.cli.tables import print_tasks
 
@@ -248,7 +248,9 @@ def _tell(found: Row | UUID, *, as_json: bool) -> None:
     exit_with(found["status"] == "complete")
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(row: Row) -> Any:
+    """The object that the API gives too."""
+    from tasker_host.api.bodies import task_body
     from tasker_host.domain.json import plain
 
-    return plain(value)
+    return plain(task_body(row))
