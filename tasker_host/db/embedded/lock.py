@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import weakref
 from pathlib import Path
 
 
@@ -14,9 +13,6 @@ class OwnerLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
-        # A forked child shares the lock: it would keep it after the owner's death.
-        this = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: lock.release() if (lock := this()) is not None else None)
 
     @property
     def held(self) -> bool:

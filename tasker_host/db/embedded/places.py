@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tasker_host.errors import EmbeddedUnavailable
@@ -17,14 +17,18 @@ from tasker_host.errors import EmbeddedUnavailable
 APP = "tasker-host"
 # The port is only part of the socket's file name: nothing listens on TCP.
 PORT = 5432
+_TMP = Path("/tmp")  # noqa: S108 - what is made below it is checked to be ours
 SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 
 
 def default_data_dir() -> Path:
-    """Where the data of this user goes unless they say otherwise; for root, a place which the server's account can
-    reach."""
-    if chosen := os.environ.get("XDG_DATA_HOME"):
-        return Path(chosen) / APP
+    """Where the data of this user goes unless they say otherwise; for root, where the server's account can reach it.
+
+    Raises EmbeddedUnavailable for a user without a home.
+    """
+    chosen = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if chosen.is_absolute():  # the standard wants any other one ignored
+        return chosen / APP
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / APP
     if os.geteuid() == 0:
@@ -47,13 +51,20 @@ def system_dir() -> Path:
 @contextmanager
 def temporary_data_dir() -> Iterator[Path]:
     """A data directory of its own, removed at the end; reachable for the server's account also when root makes it."""
-    path = Path(tempfile.mkdtemp(prefix="tasker-"))
+    path = Path(tempfile.mkdtemp(prefix="tasker-", dir=_temporary_root()))
     if sys.platform != "win32":
         path.chmod(own_mode())
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _temporary_root() -> Path:
+    """The system's place for temporary files; for root, /tmp where that one is private, as `pam_tmpdir` makes it."""
+    usual = Path(tempfile.gettempdir()).resolve()
+    private = any(not directory.stat().st_mode & 0o001 for directory in (usual, *usual.parents))
+    return _TMP if private and sys.platform != "win32" and os.geteuid() == 0 else usual
 
 
 def own_mode() -> int:
@@ -83,7 +94,7 @@ def socket_dir(data_dir: Path) -> Path:
     if fits and str(inside).isprintable() and not set(str(inside)) & set(",\"'\\"):
         return inside
     # Not $TMPDIR: it differs between the processes that must meet here.
-    return Path("/tmp") / f"tasker-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]}"  # noqa: S108
+    return _TMP / f"tasker-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]}"
 
 
 def make_socket_dir(path: Path, uid: int, gid: int) -> None:
@@ -98,9 +109,15 @@ def make_socket_dir(path: Path, uid: int, gid: int) -> None:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.geteuid()} or found.st_mode & 0o077:
             raise EmbeddedUnavailable(
                 f"{path} should be the socket directory of the embedded PostgreSQL, open to its account (uid {uid})"
-                " only,"
-                f" but it belongs to uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}:"
+                f" only, but it belongs to uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}:"
                 " remove it, or set database.data_dir to another directory"
             ) from None
     if os.geteuid() != uid:
         os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def remove_socket_dir(path: Path, data_dir: Path) -> None:
+    """Remove the socket's directory when it is outside, and the server left it empty. For the owner of the lock."""
+    if path.parent != data_dir:
+        with suppress(OSError):
+            path.rmdir()

@@ -134,6 +134,12 @@ class Postmaster:
                 break
         self.close()
 
+    def disown(self) -> None:
+        """In a forked child, whose child it is not: there is nothing to wait for."""
+        if self._child is not None:
+            self._child.returncode = 0
+        self.close()
+
     def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)

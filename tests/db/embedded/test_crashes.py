@@ -260,7 +260,7 @@ def test_a_server_that_is_still_going_down_is_waited_for(data_dir: Path, neighbo
 def test_a_server_that_somebody_else_started_in_our_directory_is_named(
     data_dir: Path, survivor: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasker_host.db.embedded.server._SILENT_SECONDS", 0.1)
+    monkeypatch.setattr("tasker_host.db.embedded.owned._SILENT_SECONDS", 0.1)
     (data_dir / "run" / ".s.PGSQL.5432").unlink()  # it listens elsewhere
 
     with pytest.raises(EmbeddedUnavailable, match=rf"stop it \(kill -INT {survivor.pid}\)"):
