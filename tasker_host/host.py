@@ -7,11 +7,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import ModuleType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
@@ -36,7 +36,13 @@ from tasker_host.runtime.supervise import Supervisor
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.options import WorkerOptions
 
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
 log = structlog.get_logger("tasker.host")
+
+FEW_TASKS = 10
+"""So many are written on the worker's own connection when it is idle: in a millisecond or two."""
 
 EMBEDDED_LOOK_SECONDS = 0.5
 """How often the embedded server is looked after; a look costs no query."""
@@ -146,7 +152,6 @@ class Host:
         self.doorbell = Doorbell(self.database)
         self.watch = Watch(self.database)
         self.submissions = Submissions(
-            self.database,
             self.catalog,
             SubmitOptions(
                 context_max_bytes=settings.limits.context_max_bytes,
@@ -232,6 +237,8 @@ class Host:
     async def _check_worker(self) -> Finding:
         if self.worker is None:
             return Finding(message="this host runs no steps")
+        if self._grace_ends is not None:
+            return Finding(message=f"stopping, {self.worker.running} steps still run")
         if not self.worker.connected:
             return Finding(Status.UNHEALTHY, "the worker is not connected to the database")
         return Finding(message=f"{self.worker.running} of {self.worker.options.slots} slots in use")
@@ -251,6 +258,14 @@ class _Runner:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+
+    @asynccontextmanager
+    async def connection(self, tasks: int) -> AsyncIterator[Connection]:
+        """An idle worker's, which is warm and runs the first steps next, for a few; else one of the pool."""
+        worker = self._host.worker
+        lent = worker is not None and worker.is_idle and tasks <= FEW_TASKS
+        async with worker.lend() if worker is not None and lent else self._host.database.acquire() as connection:
+            yield connection
 
     def reserve(self, first_steps: Mapping[str, int]) -> Taker:
         worker = self._host.worker

@@ -90,9 +90,11 @@ class Taker(NamedTuple):
     namespaces: Sequence[str]
     want: int
     lease: timedelta
+    look: bool = True
+    """Whether something older may wait in its queues; False: it knows that nothing does."""
 
 
-NOBODY = Taker(WorkerId(""), (), 0, timedelta())
+NOBODY = Taker(WorkerId(""), (), 0, timedelta(), look=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ async def tasks_submit(
     SQL: `functions/40_submit.sql`.
     """
     rows = await connection.fetch(
-        "select * from tasker.tasks_submit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+        "select * from tasker.tasks_submit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         *zip(*tasks, strict=True),
         aging_interval,
         *taker,
@@ -136,20 +138,23 @@ async def steps_finish(
     *,
     want: int,
     lease: timedelta,
+    look: bool = True,
 ) -> Taken:
     """Apply outcomes and take up to `want` next steps, in one transaction.
 
+    Without `look` only successors are taken: what else may wait in the queues is not looked at.
     Outcomes whose lease or attempt is no longer ours change nothing and come back in `.superseded`.
     SQL: `functions/60_finish.sql`.
     """
     return _taken(
         await connection.fetch(
-            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             worker,
             *zip(*outcomes, strict=True),
             namespaces,
             want,
             lease,
+            look,
         )
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -15,7 +16,7 @@ from jsonschema.exceptions import SchemaError
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
-from tasker_host.db.database import TRANSIENT, Database
+from tasker_host.db.database import TRANSIENT
 from tasker_host.db.kernel import Claimed, NewTask, Taker, tasks_submit
 from tasker_host.domain.identity import identity_key
 from tasker_host.domain.ids import uuid7
@@ -23,6 +24,9 @@ from tasker_host.domain.json import dumps
 from tasker_host.domain.request import TaskRequest, check_context
 from tasker_host.errors import InvalidRequest, Problem, TaskerError, TaskExists
 from tasker_host.orchestration.catalog import Catalog, Entry
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
 
 MOST_AT_ONCE = 500
 """Tasks written by one call: a transaction of some tens of milliseconds."""
@@ -43,6 +47,9 @@ class SubmitOptions:
 class Runner(Protocol):
     """Whoever runs the first steps of new tasks. Both are given how many first steps there are, by namespace."""
 
+    def connection(self, tasks: int) -> AbstractAsyncContextManager[Connection]:
+        """The connection on which so many tasks are best written. Raises DatabaseUnavailable, also while it is used."""
+
     def reserve(self, first_steps: Mapping[str, int]) -> Taker:
         """Room for these steps in a worker of this process; NOBODY when there is none."""
 
@@ -60,8 +67,7 @@ class _Waiting:
 class Submissions:
     """Takes requests one by one and writes them in batches: while one call is away, the next ones collect."""
 
-    def __init__(self, database: Database, catalog: Catalog, options: SubmitOptions, runner: Runner) -> None:
-        self._database = database
+    def __init__(self, catalog: Catalog, options: SubmitOptions, runner: Runner) -> None:
         self._catalog = catalog
         self._options = options
         self._runner = runner
@@ -182,7 +188,7 @@ class Submissions:
     async def _write_together(self, batch: list[_Waiting]) -> None:
         for tries_left in reversed(range(MOST_TRIES)):
             try:
-                async with self._database.acquire() as connection:
+                async with self._runner.connection(len(batch)) as connection:
                     await self._write_batch(connection, batch)
                 return
             except TRANSIENT:
@@ -190,7 +196,7 @@ class Submissions:
                 if not tries_left:
                     raise
 
-    async def _write_batch(self, connection: asyncpg.Connection, batch: list[_Waiting]) -> None:
+    async def _write_batch(self, connection: Connection, batch: list[_Waiting]) -> None:
         first_steps: Counter[str] = Counter()
         for item in batch:
             first_steps[item.entry.template.namespace_name] += item.entry.first_steps

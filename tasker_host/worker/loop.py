@@ -12,7 +12,8 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -89,6 +90,7 @@ class Worker:
         self._outcomes: list[Outcome] = []
         self._reserved = 0
         self._connection: Connection | None = None
+        self._calling = asyncio.Lock()
         self._bell = True
         self._look_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
@@ -119,13 +121,27 @@ class Worker:
         if not self.connected or want > self._want() or not steps.keys() <= set(self.namespaces):
             return NOBODY
         self._reserved += want
-        return Taker(self.id, self.namespaces, want, self.options.lease)
+        return Taker(self.id, self.namespaces, want, self.options.lease, look=self._may_wait())
 
     def given(self, taker: Taker, steps: list[Claimed]) -> None:
         """Runs `steps`, which are leased to this worker; ends the reservation."""
         self._reserved = max(0, self._reserved - taker.want)  # another worker may have been started since
         self._start(steps)
         self._rouse()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it runs nothing, reports nothing and asks for nothing at the moment."""
+        return self.connected and not (len(self._slots) or self._outcomes or self._calling.locked())
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection]:
+        """The connection of an idle worker, which waits for it meanwhile. Raises DatabaseUnavailable."""
+        async with self._calling:
+            try:
+                yield await self._connected()
+            except CONNECTION_LOST as error:
+                raise DatabaseUnavailable(f"the connection to the database was lost: {error}") from error
 
     def stop(self, *, grace_seconds: float | None = None) -> None:
         """Claim nothing more, let running handlers finish for the grace period, give back the rest. `run` then ends."""
@@ -166,20 +182,26 @@ class Worker:
         while self._stop_at is None or not self._stopped(self._stop_at):
             outcomes, self._outcomes = self._outcomes, []
             want = self._want()
-            if not outcomes and not (want and (self._bell or time.monotonic() >= self._look_at)):
+            if not outcomes and not (want and self._may_wait()):
                 await self._wait()
                 continue
-            self._bell = False
-            taken = await self._call(outcomes, want)
+            look = want > 0 and self._may_wait()
+            self._bell = self._bell and not look
+            async with self._calling:
+                taken = await self._call(outcomes, want, look=look)
             if taken is not None:
-                await self._received(taken, want)
+                await self._received(taken, want, looked=look)
+
+    def _may_wait(self) -> bool:
+        """Whether the queues may hold something to take: somebody said so, or it is time to look."""
+        return self._bell or time.monotonic() >= self._look_at
 
     def _want(self) -> int:
         if self._stop_at is not None:
             return 0
         return min(self._most, self.options.slots - len(self._slots) - self._reserved)
 
-    async def _received(self, taken: Taken, want: int) -> None:
+    async def _received(self, taken: Taken, want: int, *, looked: bool) -> None:
         for step_uuid in taken.superseded:
             self.counts.superseded += 1
             log.warning("outcome came too late, nothing changed", step=str(step_uuid), worker=self.id)
@@ -191,7 +213,8 @@ class Worker:
             # A full answer says nothing of what it left behind: others may find some of it.
             self._doorbell.ring([work(namespace) for namespace in (self.namespaces if is_full else taken.left)])
             self._bell = True
-        self._look_at = time.monotonic() + self._pause(taken.next_due_seconds)
+        look_at = time.monotonic() + self._pause(taken.next_due_seconds)
+        self._look_at = look_at if looked else min(look_at, self._look_at)
         for template_id in {step.template_id for step in taken.steps}:
             if self._plans.known(template_id) is None:
                 await self._load(template_id)
@@ -257,13 +280,13 @@ class Worker:
 
     # Calls ------------------------------------------------------------------------------------------------------------
 
-    async def _call(self, outcomes: list[Outcome], want: int) -> Taken | None:
+    async def _call(self, outcomes: list[Outcome], want: int, *, look: bool) -> Taken | None:
         """One round trip; None when the database could not be asked and it is to be tried again."""
         try:
             connection = await self._connected()
             if outcomes:
                 return await steps_finish(
-                    connection, self.id, outcomes, self.namespaces, want=want, lease=self.options.lease
+                    connection, self.id, outcomes, self.namespaces, want=want, lease=self.options.lease, look=look
                 )
             return await steps_claim(connection, self.id, self.namespaces, want=want, lease=self.options.lease)
         except (DatabaseUnavailable, *CONNECTION_LOST) as error:

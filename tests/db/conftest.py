@@ -79,9 +79,16 @@ class Kernel:
         return await steps_claim(self.connection, WorkerId(worker), names, want=want, lease=LEASE)
 
     async def finish(
-        self, *outcomes: Outcome, worker: str = "w", want: int = 0, namespaces: Sequence[str] = ("tests",)
+        self,
+        *outcomes: Outcome,
+        worker: str = "w",
+        want: int = 0,
+        namespaces: Sequence[str] = ("tests",),
+        look: bool = True,
     ) -> Taken:
-        return await steps_finish(self.connection, WorkerId(worker), outcomes, namespaces, want=want, lease=LEASE)
+        return await steps_finish(
+            self.connection, WorkerId(worker), outcomes, namespaces, want=want, lease=LEASE, look=look
+        )
 
     async def renew(self, *held: Claimed, worker: str = "w") -> list[UUID]:
         return await steps_renew(self.connection, WorkerId(worker), held, lease=LEASE)

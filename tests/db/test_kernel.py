@@ -183,6 +183,18 @@ async def test_a_finish_also_takes_older_work_that_waits(kernel):
     assert [(step.task_uuid, step.name) for step in taken.steps] == [(old, "b")]
 
 
+async def test_a_finish_that_is_not_to_look_takes_successors_only(kernel):
+    template = await kernel.template(CHAIN)
+    await kernel.clock(NOW)
+    (old,), _ = await kernel.submit(template)
+    (first,) = (await kernel.claim()).steps
+    await kernel.submit(template, 2)
+    taken = await kernel.finish(done(first), want=3, look=False)
+    assert [(step.task_uuid, step.name) for step in taken.steps] == [(old, "b")]
+    assert taken.next_due_seconds is None
+    assert len((await kernel.claim()).steps) == 2
+
+
 async def test_a_retry_waits_until_it_is_due_and_is_another_attempt(kernel):
     await kernel.clock(NOW)
     (task,), _ = await kernel.submit(await kernel.template(ONE))

@@ -6,12 +6,13 @@
 --
 -- When p_worker has room for all first steps (p_want of them) and nothing older waits in its queues (p_namespaces), it is
 -- given these steps at once, as if it had claimed them: the rows before the last.
+-- Without p_look it knows that nothing waits there.
 
 create or replace function tasker.tasks_submit(
     p_task uuid[], p_template int[], p_context json[], p_priority smallint[], p_identity text[], p_tags json[],
     p_correlation uuid[], p_parent_correlation uuid[], p_initiator text[], p_source text[], p_reason text[],
     p_start_at timestamptz[], p_aging_interval interval,
-    p_worker text, p_namespaces text[], p_want int, p_lease interval
+    p_worker text, p_namespaces text[], p_want int, p_lease interval, p_look boolean
 ) returns setof tasker.claimed
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -58,7 +59,7 @@ begin
     )
     select array_agg(task_uuid), sum(steps_active) <= p_want, max(rank) into v_created, v_take, v_rank from made;
 
-    if v_take then
+    if v_take and p_look then
         foreach v_namespace in array p_namespaces loop
             v_take := v_take and v_rank <= coalesce((select q.first_rank from tasker.queue_next(v_namespace) q), v_rank);
         end loop;

@@ -10,13 +10,15 @@
 -- and its step is listed in `superseded`. The task rows are locked first, in uuid order, and guard everything else:
 -- siblings finishing on two workers cannot deadlock, and the last of many parallel steps sees that it is the last.
 --
+-- Without p_look the queues are not looked at: the worker knows that nothing waits there, and takes only successors.
+--
 -- The last row returned has no step; its summary is {"superseded": [step uuids], "ended": [task uuids],
 -- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due}.
 
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
     p_retry_after interval[], p_metadata json[],
-    p_namespaces text[], p_want int, p_lease interval
+    p_namespaces text[], p_want int, p_lease interval, p_look boolean
 ) returns setof tasker.claimed
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -44,7 +46,7 @@ declare
 begin
     perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
 
-    if p_want > 0 then
+    if p_want > 0 and p_look then
         foreach v_namespace in array p_namespaces loop
             select q.next_due, q.first_rank into v_due, v_rank from tasker.queue_next(v_namespace) q;
             v_next := least(v_next, v_due);
