@@ -113,7 +113,8 @@ async def tasks_submit(
     SQL: `functions/40_submit.sql`.
     """
     rows = await connection.fetch(
-        "select * from tasker.tasks_submit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        "select * from tasker.tasks_submit("
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         *zip(*tasks, strict=True),
         aging_interval,
         *taker,

@@ -296,6 +296,7 @@ class Worker:
             return None
         except TRANSIENT:
             self._outcomes = outcomes + self._outcomes
+            self._bell = True
             return None
         except asyncpg.PostgresError as error:
             if not outcomes:

@@ -59,6 +59,22 @@ def environment(python_path: str, data_home: Path) -> dict[str, str]:
 
 
 @pytest.fixture
+def installed(environment: dict[str, str], tmp_path: Path) -> Callable[[str, str], str]:
+    """`installed("greeter", source)` installs a plugin of one module; gives the PYTHONPATH with it."""
+
+    def installed(name: str, source: str) -> str:
+        site = tmp_path / "site"
+        info = site / f"acme_{name}-2.0.dist-info"
+        info.mkdir(parents=True)
+        (site / f"acme_{name}.py").write_text(source)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: acme-{name}\nVersion: 2.0\n")
+        (info / "entry_points.txt").write_text(f"[tasker_host.plugins]\n{name} = acme_{name}\n")
+        return os.pathsep.join([str(site), environment["PYTHONPATH"]])
+
+    return installed
+
+
+@pytest.fixture
 def tasker(environment: dict[str, str], tmp_path: Path) -> Tasker:
     """Runs `tasker <arguments>` to its end; `text` is its stdin, other keywords are variables."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -45,17 +43,11 @@ def tasker_commands():
 
 
 @pytest.fixture
-def with_plugin(tasker: Tasker, environment: dict[str, str], tmp_path: Path) -> Callable[[str], Tasker]:
+def with_plugin(tasker: Tasker, installed: Callable[[str, str], str]) -> Callable[[str], Tasker]:
     """`tasker` where the given source is installed as the plugin `greeter`."""
 
     def with_plugin(source: str) -> Tasker:
-        site = tmp_path / "site"
-        info = site / "acme_greeter-2.0.dist-info"
-        info.mkdir(parents=True)
-        (site / "acme_greeter.py").write_text(source)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-greeter\nVersion: 2.0\n")
-        (info / "entry_points.txt").write_text("[tasker_host.plugins]\ngreeter = acme_greeter\n")
-        path = os.pathsep.join([str(site), environment["PYTHONPATH"]])
+        path = installed("greeter", source)
         return lambda *arguments, **more: tasker(*arguments, PYTHONPATH=path, **more)
 
     return with_plugin

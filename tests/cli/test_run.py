@@ -72,15 +72,9 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def run(environment: dict[str, str], tmp_path: Path) -> Run:
+def run(environment: dict[str, str], installed: Callable[[str, str], str], tmp_path: Path) -> Run:
     """Starts `tasker run <arguments>` with the plugin above beside the examples; gives it when it is ready."""
-    site = tmp_path / "site"
-    info = site / "acme_slow-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "acme_slow.py").write_text(HANDLERS)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-slow\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tasker_host.plugins]\nslow = acme_slow\n")
-    path = os.pathsep.join([str(site), environment["PYTHONPATH"]])
+    path = installed("slow", HANDLERS)
 
     @asynccontextmanager
     async def run(*arguments: str, **variables: str) -> AsyncIterator[Running]:
