@@ -42,6 +42,7 @@ def create_app(host: Host) -> Litestar:
             version=host.version,
             description="Submit tasks, look at them, and see how the host is. Errors are RFC 9457 problem details.",
             path="/api-docs",
+            use_handler_docstrings=True,
             render_plugins=[PlainPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
         ),
         logging_config=None,

@@ -82,13 +82,26 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         f"<td>{escape(parameter.get('description', ''))}"
         for parameter in operation.get("parameters", [])
     ]
+    fields = [
+        f"<tr><td><code>{escape(name)}</code><td>{escape(_kind(field))}<td>{escape(field.get('description', ''))}"
+        for content in operation.get("requestBody", {}).get("content", {}).values()
+        for name, field in content["schema"]["properties"].items()
+    ]
     answers = [
         f"<tr><td><code>{escape(code)}</code><td>{escape(answer['description'])}"
         for code, answer in operation["responses"].items()
     ]
     parameters = f"<table><tr><th>parameter<th>in<th>{''.join(rows)}</table>" if rows else ""
+    content = f"<table><tr><th>body<th>type<th>{''.join(fields)}</table>" if fields else ""
     paragraphs = "".join(f"<p>{escape(text)}" for text in operation.get("description", "").split("\n\n"))
     return (
         f"<h2><span class=method>{method.upper()}</span> {escape(path)}</h2><p><b>{escape(operation['summary'])}</b>"
-        f"{paragraphs}{parameters}<table><tr><th>answer<th>{''.join(answers)}</table>"
+        f"{paragraphs}{parameters}{content}<table><tr><th>answer<th>{''.join(answers)}</table>"
     )
+
+
+def _kind(field: dict[str, Any]) -> str:
+    """`string (uuid) or null`"""
+    if "anyOf" in field:
+        return " or ".join(_kind(one) for one in field["anyOf"])
+    return f"{field['type']} ({field['format']})" if "format" in field else str(field.get("type", "any"))

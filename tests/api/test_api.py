@@ -284,6 +284,8 @@ async def test_openapi_describes_every_route_and_the_page_needs_nothing_from_els
     page = await api.get("/api-docs")
     assert page.headers["content-type"].startswith("text/html")
     assert "/v1/tasks/{task_uuid}" in page.text
+    assert "It is durable when this answers." in page.text
+    assert "idempotency_key" in page.text
     assert "src=" not in page.text
     assert "http://" not in page.text
     assert "https://" not in page.text
