@@ -162,8 +162,11 @@ def ordinary_user() -> tuple[str, ...]:
     if setpriv is None:
         pytest.skip("root has no setpriv here to run a test as an ordinary user")
     user = (setpriv, "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    # The first start by setpriv is still root's, the second is what an ordinary user may do.
+    starts_itself = "import os, sys, json; os.execv(sys.executable, [sys.executable, '-c', ''])"
     # Where the interpreter is below a closed directory, as /root, the user may at least read everything.
     for command in (user, (*user, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")):
-        if subprocess.run([*command, sys.executable, "-c", ""], check=False, capture_output=True).returncode == 0:
+        ran = subprocess.run([*command, sys.executable, "-c", starts_itself], check=False, capture_output=True)
+        if ran.returncode == 0:
             return command
     return pytest.skip("an ordinary user cannot run the interpreter of these tests")

@@ -22,13 +22,12 @@ NewNeighbour = Callable[..., Neighbour]
     [
         "with some spaces",
         """it's "quoted" \\ and, separated""",
-        "a&b=c?d#e%20f:g@h",
-        "straße-データ",
+        "a&b=c?d#e%20f:g@h straße-データ",
         "a\nline",
         os.fsdecode(b"not-\xff-utf8"),
         "deep/" * 20 + "x" * 200,
     ],
-    ids=["spaces", "quotes", "url", "unicode", "newline", "bytes", "long"],
+    ids=["spaces", "quotes", "url", "newline", "bytes", "long"],
 )
 def test_a_data_directory_of_any_name(place: Path, name: str, neighbour: NewNeighbour) -> None:
     data_dir = place / name
