@@ -76,10 +76,10 @@ class OwnedServer:
         if self.postmaster is not None:
             return False
         binaries = within_reach(binaries, account)
+        self._clear_socket(account)
         if not pgdata.exists():
             cluster.initialise(binaries, pgdata, account, sync=self._options.get("fsync") != "off")
         remove_damaged_pid_file(pgdata)
-        self._clear_socket(account)
         self._bring_up([binaries.bin_dir / "postgres", "-D", pgdata, *self._settings()], pgdata, account)
         return True
 

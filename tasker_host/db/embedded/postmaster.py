@@ -52,11 +52,10 @@ def runs_here(pid: int, pgdata: Path) -> bool:
         return _runs_here_by_ps(pid, pgdata)
     process = Path("/proc") / str(pid)
     try:
-        # "71 (postgres) S 1 …": the name may hold anything, so it is cut at the last parenthesis.
-        name, _, rest = (process / "stat").read_text(errors="replace").partition("(")[2].rpartition(")")
-        if rest.split()[0] in "ZX" or name not in _PROGRAMS:
+        if (process / "comm").read_text(errors="replace").rstrip("\n") not in _PROGRAMS:
             return False
         try:
+            # A zombie has no working directory any more, nor arguments.
             return (process / "cwd").samefile(pgdata)
         except PermissionError:
             # Root without CAP_SYS_PTRACE, as in most containers, may not look there.

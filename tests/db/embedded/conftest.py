@@ -13,12 +13,10 @@ import pytest
 from tasker_host.db.embedded import EmbeddedServer, temporary_data_dir
 
 if sys.platform == "linux":
-    from tests.db.embedded.support import Neighbour, ended, ordinary_user, postgres_in, until
+    from tests.db.embedded.support import FAST, Neighbour, ended, ordinary_user, postgres_in, until
 else:
     # The tests look into /proc; and what they hold the server to when its owner is killed only Linux's kernel does.
     collect_ignore_glob = ["test_*.py"]
-
-FAST = {"fsync": "off"}
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ import asyncpg
 import pytest
 
 PROJECT = Path(__file__).parents[3]
+# For what need not survive a power cut: most tests.
+FAST = {"fsync": "off"}
 AS_ROOT = os.geteuid() == 0
 
 

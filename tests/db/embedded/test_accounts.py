@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from tasker_host.db.embedded import account as accounts
 from tasker_host.db.embedded.account import server_account
 from tasker_host.db.embedded.reach import within_reach
 from tasker_host.errors import EmbeddedUnavailable
-from tests.db.embedded.support import AS_ROOT, Neighbour, accepts, ended, keep, kept
+from tests.db.embedded.support import AS_ROOT, FAST, Neighbour, accepts, ended, keep, kept
 
 NewNeighbour = Callable[..., Neighbour]
 only_root = pytest.mark.skipif(not AS_ROOT, reason="what root does differently")
@@ -68,13 +68,23 @@ def test_root_changes_no_account_and_no_foreign_directory(place: Path) -> None:
     foreign = (place, find_binaries().bin_dir, Path(__file__).parent, Path.home(), Path("/var/lib"))
     before = owners_and_modes(*foreign), Path("/etc/passwd").read_bytes(), Path("/etc/group").read_bytes()
 
-    with EmbeddedServer(place / "data") as server:
+    with EmbeddedServer(place / "data", options=FAST) as server:
         assert accepts(server.dsn)
 
     assert (owners_and_modes(*foreign), Path("/etc/passwd").read_bytes(), Path("/etc/group").read_bytes()) == before
 
 
+@pytest.fixture
+def in_another_group() -> Iterator[None]:
+    """We are in one more group, as root of a login session is."""
+    before = os.getgroups()
+    os.setgroups([*before, 4])
+    yield
+    os.setgroups(before)
+
+
 @only_root
+@pytest.mark.usefixtures("in_another_group")
 def test_roots_server_runs_as_an_account_without_rights(data_dir: Path, server: EmbeddedServer) -> None:
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{server.pid}/status").read_text().splitlines() if ":" in line
@@ -96,7 +106,7 @@ def test_root_serves_the_data_of_an_ordinary_user_as_that_user(
     owner = (users_place / "data").stat().st_uid
 
     users_place.joinpath("data").chmod(0o700)
-    with EmbeddedServer(users_place / "data") as server:
+    with EmbeddedServer(users_place / "data", options=FAST) as server:
         assert kept(server.dsn) == 41
 
     assert {path.stat().st_uid for path in (users_place / "data").rglob("*")} == {owner}
@@ -164,7 +174,7 @@ class TestProgramsOutOfReach:
         assert copy.bin_dir.is_relative_to(place / "kept")
         assert (again.bin_dir, again.bin_dir.stat().st_ino) == (copy.bin_dir, made)
         assert owners_and_modes(closed) == before
-        with EmbeddedServer(place / "data", binaries=copy.bin_dir) as server:
+        with EmbeddedServer(place / "data", binaries=copy.bin_dir, options=FAST) as server:
             assert accepts(server.dsn)
 
     def test_a_copy_that_cannot_be_reached_either(self, place: Path, closed: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tasker_host.db.embedded import EmbeddedServer, binaries, find_binaries
 from tasker_host.errors import EmbeddedUnavailable
-from tests.db.embedded.support import keep, kept
+from tests.db.embedded.support import FAST, keep, kept
 
 MakePrograms = Callable[..., Path]
 
@@ -126,11 +126,11 @@ def test_a_configured_path_without_them_is_not_passed_over(tmp_path: Path, confi
 
 def test_data_of_an_older_version_is_served_by_programs_of_that_version(place: Path) -> None:
     older = find_binaries(major=16)
-    with EmbeddedServer(place / "data", binaries=older.bin_dir) as server:
+    with EmbeddedServer(place / "data", binaries=older.bin_dir, options=FAST) as server:
         assert server.version == older.version
         keep(server.dsn, 41)
 
-    with EmbeddedServer(place / "data") as server:
+    with EmbeddedServer(place / "data", options=FAST) as server:
         assert find_binaries().major > 16
         assert server.version == older.version
         assert kept(server.dsn) == 41
@@ -140,13 +140,13 @@ def test_data_of_an_older_version_is_served_by_programs_of_that_version(place: P
 
 def test_of_data_of_two_versions_that_of_the_first_programs_is_served(place: Path) -> None:
     for major in (18, 16):
-        with EmbeddedServer(place / "data", binaries=find_binaries(major=major).bin_dir) as server:
+        with EmbeddedServer(place / "data", binaries=find_binaries(major=major).bin_dir, options=FAST) as server:
             keep(server.dsn, major)
         (place / "data" / "pg18").rename(place / "aside") if major == 18 else (place / "aside").rename(
             place / "data" / "pg18"
         )
 
-    with EmbeddedServer(place / "data") as server:
+    with EmbeddedServer(place / "data", options=FAST) as server:
         assert kept(server.dsn) == 18
 
 

@@ -189,6 +189,7 @@ def test_a_dead_server_that_nobody_reaped_is_not_taken_for_a_living_one(
         os.kill(started["pid"], signal.SIGKILL)
         owner.kill()
         zombie = started["pid"]
+        ended(zombie)
         assert Path(f"/proc/{zombie}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
         with EmbeddedServer(data_dir) as server:
