@@ -48,6 +48,8 @@ def configure_logs(level: str, style: str, *, stream: TextIO | None = None) -> N
     for name in _QUIET:
         # What they say at `info` is ours to say.
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    # It tells by traceback of every try while a database is away, which is told once already.
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
 
 
 def _json(event: Any, **_: Any) -> str:
