@@ -54,15 +54,28 @@ def runs_here(pid: int, pgdata: Path) -> bool:
     try:
         if (process / "comm").read_text(errors="replace").rstrip("\n") not in _PROGRAMS:
             return False
-        try:
-            # A zombie has no working directory any more, nor arguments.
-            return (process / "cwd").samefile(pgdata)
-        except PermissionError:
-            # Root without CAP_SYS_PTRACE, as in most containers, may not look there.
-            arguments = (process / "cmdline").read_bytes().split(b"\0")
-            return process.stat().st_uid == pgdata.stat().st_uid and os.fsencode(pgdata) in arguments
+        # A zombie has no working directory any more.
+        return (process / "cwd").samefile(pgdata)
     except (FileNotFoundError, ProcessLookupError):
         return False
+    except PermissionError:
+        return _works_in(process, pgdata)
+
+
+def _works_in(process: Path, pgdata: Path) -> bool:
+    """Root without CAP_SYS_PTRACE, as in most containers, may not look where a process works; its account may."""
+    if os.geteuid() != 0:
+        return False
+    owner = pgdata.stat()
+    told = subprocess.run(  # noqa: S603 - a fixed program and a path of /proc
+        ["readlink", process / "cwd"],  # noqa: S607 - wherever the system has it
+        capture_output=True,
+        check=False,
+        user=owner.st_uid,
+        group=owner.st_gid,
+        extra_groups=[],
+    ).stdout
+    return told == os.fsencode(pgdata.resolve()) + b"\n"
 
 
 def _runs_here_by_ps(pid: int, pgdata: Path) -> bool:
