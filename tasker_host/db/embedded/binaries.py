@@ -102,7 +102,8 @@ def _system() -> list[Path]:
     """Directories of installed servers: the one `pg_config` names, then by version, then what PATH has."""
     found: list[Path] = []
     if (pg_config := shutil.which("pg_config")) is not None:
-        told = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True, check=False)  # noqa: S603
+        command = [pg_config, "--bindir"]
+        told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the one on PATH
         found.append(Path(told.stdout.strip() or "/nonexistent"))
     for pattern in _SYSTEM_PATTERNS:
         matching = Path("/").glob(pattern.removeprefix("/"))
@@ -125,9 +126,8 @@ def _version(bin_dir: Path) -> tuple[int, int]:
     if not _complete(bin_dir):
         raise _Unusable("has no `postgres` and `initdb`")
     try:
-        told = subprocess.run(  # noqa: S603
-            [bin_dir / "postgres", "--version"], capture_output=True, text=True, check=False
-        )
+        command: list[str | Path] = [bin_dir / "postgres", "--version"]
+        told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - found, or configured
     except OSError as error:
         raise _Unusable(f"`postgres` does not run here ({error.strerror})") from error
     match = re.search(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?", told.stdout)

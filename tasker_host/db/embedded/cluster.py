@@ -65,16 +65,14 @@ def _check_version(pgdata: Path, binaries: Binaries) -> None:
 
 
 def initialise(binaries: Binaries, pgdata: Path, account: Account, *, sync: bool) -> None:
-    """Make `pgdata` with an empty cluster, all or nothing: it is built beside and renamed. Only for the owner of the
-    lock.
+    """Make `pgdata` with an empty cluster, all or nothing: it is built beside and renamed.
 
-    Raises EmbeddedUnavailable with the last lines of `initdb`, OSError.
+    Only for the owner of the lock. Raises EmbeddedUnavailable with the last lines of `initdb`, OSError.
     """
     if not has_entry(account.uid):
         raise EmbeddedUnavailable(
             f"this process runs as uid {account.uid}, which has no entry in /etc/passwd, and PostgreSQL cannot"
-            " initialise"
-            " a data directory without: run as a user that exists, add an entry, or set DATABASE_URL to a"
+            " initialise a data directory without: run as a user that exists, add an entry, or set DATABASE_URL to a"
             " PostgreSQL server"
         )
     data_dir = pgdata.parent

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     # Python ignores these two, and exec would hand that on.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    os.execv(program[0], program)  # noqa: S606
+    os.execv(program[0], program)  # noqa: S606 - a command of the host, without a shell
 
 
 if __name__ == "__main__":

@@ -72,8 +72,8 @@ def own_mode() -> int:
     return 0o711 if os.geteuid() == 0 else 0o700
 
 
-def make_data_dir(path: Path) -> None:
-    """Make `path` and what is missing above it. What exists is left as it is. Raises OSError."""
+def make_directory(path: Path) -> None:
+    """Make `path` and what is missing above it, whatever the umask. What exists is left as it is. Raises OSError."""
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tasker_host.db.embedded.account import Account
 from tasker_host.db.embedded.binaries import Binaries
-from tasker_host.db.embedded.places import system_dir
+from tasker_host.db.embedded.places import make_directory, system_dir
 from tasker_host.errors import EmbeddedUnavailable
 
 _NEEDED = ("bin", "lib", "share")
@@ -29,10 +29,8 @@ def within_reach(binaries: Binaries, account: Account, *, keep_in: Path | None =
     if not _runs(copy.bin_dir, account):
         raise EmbeddedUnavailable(
             f"the account {account.name!r}, as which root must run PostgreSQL, can run neither {binaries.bin_dir}"
-            " nor the copy"
-            f" {copy.bin_dir}: open the directories above one of them to it, set database.embedded_binaries to"
-            " programs which"
-            " it can reach, or set DATABASE_URL to a PostgreSQL server"
+            f" nor the copy {copy.bin_dir}: open the directories above one of them to it, set"
+            " database.embedded_binaries to programs which it can reach, or set DATABASE_URL to a PostgreSQL server"
         )
     return copy
 
@@ -41,7 +39,7 @@ def _runs(bin_dir: Path, account: Account) -> bool:
     """Whether the account can start both programs; this also finds out about their libraries."""
     for program in ("postgres", "initdb"):
         try:
-            ran = subprocess.run(  # noqa: S603
+            ran = subprocess.run(  # noqa: S603 - what the server will be run from
                 [bin_dir / program, "--version"],
                 capture_output=True,
                 check=False,
@@ -63,8 +61,8 @@ def _copy(binaries: Binaries, kept: Path) -> Path:
     if not all((prefix / name).is_dir() for name in _NEEDED):
         raise EmbeddedUnavailable(
             f"an account other than root cannot reach {binaries.bin_dir}, and it cannot be copied, because {prefix}"
-            " has not all"
-            f" of {', '.join(_NEEDED)}: set database.embedded_binaries to programs which every account can reach"
+            f" has not all of {', '.join(_NEEDED)}: set database.embedded_binaries to programs which every account can"
+            " reach"
         )
     package = prefix.parent
     libraries = package.with_name(package.name + ".libs")
@@ -75,15 +73,14 @@ def _copy(binaries: Binaries, kept: Path) -> Path:
     bin_dir = target / package.name / prefix.name / "bin"
     if target.is_dir():
         return bin_dir
-    kept.mkdir(parents=True, exist_ok=True)
+    make_directory(kept)
     building = kept / f".copy-{os.getpid()}"
     try:
         for name in _NEEDED:
             shutil.copytree(prefix / name, building / package.name / prefix.name / name, symlinks=True)
         if libraries.is_dir():
             shutil.copytree(libraries, building / libraries.name, symlinks=True)
-        for directory in (building, building / package.name, building / package.name / prefix.name):
-            directory.chmod(0o755)
+        _open_to_all(building)
         building.rename(target)
     except OSError:
         # Another process may have been first.
@@ -92,3 +89,11 @@ def _copy(binaries: Binaries, kept: Path) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return bin_dir
+
+
+def _open_to_all(tree: Path) -> None:
+    """Let every account read the tree, and run in it what its owner may run: a strict umask may have closed it."""
+    for path in (tree, *tree.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | (0o555 if mode & 0o100 else 0o444))

@@ -83,7 +83,7 @@ class EmbeddedServer:
         with self._mutex:
             if not self._started:
                 try:
-                    places.make_data_dir(self.data_dir)
+                    places.make_directory(self.data_dir)
                     self._own_or_attach()
                 except OSError as error:
                     raise self._unusable(error) from error

@@ -49,16 +49,28 @@ def ended(pid: int) -> bool:
 
 
 def postgres_in(directory: Path) -> list[int]:
-    """Processes of PostgreSQL that work below the directory."""
+    """Servers, and other processes of PostgreSQL, that work below the directory."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            name, place = (entry / "comm").read_text().strip(), os.readlink(entry / "cwd")
-        except OSError:
+            if (entry / "comm").read_text().strip() in {"postgres", "initdb"} and _works_in(entry, directory):
+                found.append(int(entry.name))
+        except (FileNotFoundError, ProcessLookupError):
             continue
-        if name in {"postgres", "initdb"} and Path(place).is_relative_to(directory):
-            found.append(int(entry.name))
     return found
+
+
+def _works_in(process: Path, directory: Path) -> bool:
+    try:
+        return Path(os.readlink(process / "cwd")).is_relative_to(directory)
+    except PermissionError:  # somebody else's, or we are root of a container
+        return os.fsencode(directory) in (process / "cmdline").read_bytes()
+
+
+def as_server(data_dir: Path) -> dict[str, Any]:
+    """What makes Popen start a process as the account of the server."""
+    account = (data_dir / "pg18").stat()
+    return {"user": account.st_uid, "group": account.st_gid, "extra_groups": []} if AS_ROOT else {}
 
 
 def execute(dsn: str, statement: str) -> Any:

@@ -16,7 +16,19 @@ import pytest
 
 from tasker_host.db.embedded import EmbeddedServer
 from tasker_host.errors import EmbeddedUnavailable
-from tests.db.embedded.support import Neighbour, accepts, alive, ended, execute, keep, kept, postgres_in, until
+from tests.db.embedded.support import (
+    AS_ROOT,
+    Neighbour,
+    accepts,
+    alive,
+    as_server,
+    ended,
+    execute,
+    keep,
+    kept,
+    postgres_in,
+    until,
+)
 
 NewNeighbour = Callable[..., Neighbour]
 PR_SET_CHILD_SUBREAPER = 36
@@ -58,9 +70,7 @@ def crashed(data_dir: Path, neighbour: NewNeighbour) -> Path:
 @pytest.fixture
 def foreign(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A living process of the server's own account that has nothing to do with PostgreSQL."""
-    account = (data_dir / "pg18").stat()
-    lent = {"user": account.st_uid, "group": account.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd="/", **lent) as process:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, cwd="/", **as_server(data_dir)) as process:
         yield process
 
 
@@ -91,7 +101,7 @@ CONTAINER = ("setpriv", "--bounding-set=-sys_ptrace")
 def test_an_orphan_of_the_dead_server_that_is_still_at_work_does_not_keep_the_next_one_away(
     data_dir: Path, neighbour: NewNeighbour, before: tuple[str, ...]
 ) -> None:
-    if before and os.geteuid() != 0:
+    if before and not AS_ROOT:
         pytest.skip("only root can give rights up")
     owner = neighbour(data_dir, before=before)
     started = owner.start()
@@ -229,11 +239,9 @@ def survivor(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
         assert server.pid is not None
         command = command_of(server.pid)
         keep(server.dsn, 41)
-    account = (data_dir / "pg18").stat()
-    lent = {"user": account.st_uid, "group": account.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     with (
         (data_dir / "postgres.log").open("ab") as log,
-        subprocess.Popen(command, stderr=log, cwd="/", **lent) as process,
+        subprocess.Popen(command, stderr=log, cwd="/", **as_server(data_dir)) as process,
     ):
         until(lambda: accepts(server.dsn), "the server is ready")
         yield process

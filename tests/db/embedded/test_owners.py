@@ -26,7 +26,7 @@ def test_a_second_process_attaches(server: EmbeddedServer, neighbour: NewNeighbo
 
     other = neighbour(server.data_dir).start()
 
-    assert other == {"is_owner": False, "pid": None, "dsn": server.dsn, "version": [*server.version]}
+    assert other == {"is_owner": False, "pid": None, "dsn": server.dsn, "version": list(server.version or ())}
     assert kept(other["dsn"]) == 41
 
 
