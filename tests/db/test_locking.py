@@ -10,12 +10,17 @@ from tests.db.conftest import done, failed
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+async def waits(watcher, waiter) -> bool:
+    """Whether the connection of `waiter` waits for a lock."""
+    return await watcher.connection.fetchval(
+        "select wait_event_type is not distinct from 'Lock' from pg_stat_activity where pid = $1",
+        waiter.connection.get_server_pid(),
+    )
+
+
 async def is_waiting(watcher, waiter) -> None:
     """Returns when the connection of `waiter` waits for a lock."""
-    pid = waiter.connection.get_server_pid()
-    while not await watcher.connection.fetchval(
-        "select wait_event_type = 'Lock' from pg_stat_activity where pid = $1", pid
-    ):
+    while not await waits(watcher, waiter):
         await asyncio.sleep(0)
 
 

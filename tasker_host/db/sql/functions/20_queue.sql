@@ -16,6 +16,16 @@
 -- They are made here too, a branch for each namespace: `execute` would parse and plan its call every time, which takes
 -- longer than the call.
 
+-- One at a time: this file, and every new namespace, replaces functions that are common to all.
+select pg_advisory_xact_lock(hashtextextended('tasker.namespaces', 0));
+
+-- The step a message is about; null for what another client put into the queue.
+create or replace function tasker.message_step(p_message jsonb) returns uuid
+language sql immutable parallel safe as $$
+    select case when p_message ->> 'step_uuid' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                then (p_message ->> 'step_uuid')::uuid end
+$$;
+
 create or replace function tasker.queue_install(p_namespace text) returns void
 language plpgsql as $install$
 declare
@@ -67,7 +77,7 @@ begin
                     order by w.vt limit p_limit for update skip locked
                 ) picked
                 where q.msg_id = picked.msg_id
-                returning q.msg_id, (q.message ->> 'step_uuid')::uuid, true;
+                returning q.msg_id, tasker.message_step(q.message), true;
             get diagnostics v_taken = row_count;
             if v_taken < p_limit then
                 return query
@@ -78,7 +88,7 @@ begin
                         order by ((w.headers -> 'rank')::bigint) limit p_limit - v_taken for update skip locked
                     ) picked
                     where q.msg_id = picked.msg_id
-                    returning q.msg_id, (q.message ->> 'step_uuid')::uuid, false;
+                    returning q.msg_id, tasker.message_step(q.message), false;
             end if;
         end
         $body$ $$, 'queue_take:' || p_namespace, v_table, v_table, v_table, v_table);

@@ -51,13 +51,14 @@ begin
                  as n (task_uuid, template_id, context, priority, identity, tags, correlation, parent_correlation,
                        initiator, source, reason, start_at)
         join tasker.templates t on t.template_id = n.template_id
+        order by n.identity          -- two batches that share identities wait for each other in one direction only
         on conflict (identity_key) where identity_key is not null do nothing
         returning task_uuid, state, steps_active, rank
     ), told as (
         insert into tasker.task_history (task_uuid, from_state, to_state, at)
         select task_uuid, null, state, v_now from made
     )
-    select array_agg(task_uuid), sum(steps_active) <= p_want, max(rank) into v_created, v_take, v_rank from made;
+    select array_agg(task_uuid order by task_uuid), sum(steps_active) <= p_want, max(rank) into v_created, v_take, v_rank from made;
 
     if v_take and p_look then
         foreach v_namespace in array p_namespaces loop

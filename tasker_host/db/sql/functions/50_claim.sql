@@ -47,12 +47,12 @@ begin
             where t.task_uuid in (select s.task_uuid from tasker.steps s where s.step_uuid = any (v_steps))
             order by t.task_uuid for no key update skip locked
         ), held as (
-            select s.step_uuid, s.task_uuid, s.state, s.attempts, s.max_attempts, s.msg_id
+            select s.step_uuid, s.task_uuid, s.state, s.attempts, s.max_attempts, s.msg_id, s.worker
             from unnest(v_messages, v_steps) as m (msg_id, step_uuid)
             join tasker.steps s on s.step_uuid = m.step_uuid and s.msg_id = m.msg_id
             where s.task_uuid in (select task_uuid from task)
               and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
-            for no key update of s
+            for no key update of s skip locked
         ), moved as (
             update tasker.steps s
             set state = case when h.poison then 'error' else 'in_progress' end, state_since = p_now,
@@ -64,10 +64,11 @@ begin
                     else s.error end
             from (select *, state = 'in_progress' and attempts >= max_attempts as poison from held) h
             where s.step_uuid = h.step_uuid
-            returning s.step_uuid, s.task_uuid, h.state as was, s.state, s.attempts, s.msg_id, h.msg_id as old_msg_id, s.error
+            returning s.step_uuid, s.task_uuid, h.state as was, s.state, s.attempts, s.msg_id, h.msg_id as old_msg_id,
+                      h.worker as old_worker, s.error
         ), told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker, error, reason)
-            select task_uuid, step_uuid, was, state, p_now, attempts, p_worker,
+            select task_uuid, step_uuid, was, state, p_now, attempts, case when state = 'error' then old_worker else p_worker end,
                    case when state = 'error' then error end,
                    case when was = 'in_progress' then 'worker_lost' end
             from moved
@@ -144,6 +145,7 @@ as $$
 declare
     v_now timestamptz := tasker.now();
     v_namespace text;
+    v_order text[] := p_namespaces;
     v_next timestamptz;
     v_got record;
     v_steps uuid[] := '{}';
@@ -151,13 +153,20 @@ declare
 begin
     -- A claim that is lost in a crash was never made: its steps are still queued.
     perform set_config('synchronous_commit', 'off', true);
+    if cardinality(p_namespaces) > 1 then
+        -- The one whose work is oldest goes first: none starves behind another that never runs dry.
+        v_order := array(
+            select n.name from unnest(p_namespaces) as n (name) cross join lateral tasker.queue_next(n.name) q
+            where q.first_rank is not null or q.next_due <= v_now order by q.first_rank nulls first);
+    end if;
+    foreach v_namespace in array v_order loop
+        exit when cardinality(v_steps) >= p_want;
+        select * into v_got from tasker.steps_take(
+            p_worker, v_namespace, v_now, v_now + p_lease, p_want - cardinality(v_steps));
+        v_steps := v_steps || coalesce(v_got.steps, '{}');
+        v_ended := v_ended || coalesce(v_got.ended, '{}');
+    end loop;
     foreach v_namespace in array p_namespaces loop
-        if cardinality(v_steps) < p_want then
-            select * into v_got from tasker.steps_take(
-                p_worker, v_namespace, v_now, v_now + p_lease, p_want - cardinality(v_steps));
-            v_steps := v_steps || coalesce(v_got.steps, '{}');
-            v_ended := v_ended || coalesce(v_got.ended, '{}');
-        end if;
         v_next := least(v_next, (select q.next_due from tasker.queue_next(v_namespace) q));
     end loop;
     if v_steps <> '{}' then

@@ -37,11 +37,12 @@ declare
     v_due timestamptz;
     v_next timestamptz;
     v_waiting text[] := '{}';    -- namespaces whose queues hold something to take
+    v_ranks bigint[] := '{}';    -- and the first rank of each
     v_left text[] := '{}';       -- namespaces that got work which this worker does not take itself
     v_change record;
     v_got record;
     v_steps uuid[] := '{}';      -- taken by this worker, in the order they are returned
-    v_accepted uuid[];
+    v_accepted bigint[];         -- positions of the outcomes that counted
     v_ended uuid[];
 begin
     perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
@@ -53,6 +54,7 @@ begin
             v_first_rank := least(v_first_rank, v_rank);
             if v_rank is not null or v_due <= v_now then
                 v_waiting := v_waiting || v_namespace;
+                v_ranks := v_ranks || v_rank;
             end if;
         end loop;
     end if;
@@ -72,12 +74,14 @@ begin
             from (
                 select o.*, t.namespace, t.rank, t.state as task_state
                 from unnest(p_task, p_step, p_attempt, p_kind, p_value, p_took_ms, p_retry_after, p_metadata)
-                    as o (task_uuid, step_uuid, attempt, kind, value, took_ms, retry_after, metadata)
+                    with ordinality
+                    as o (task_uuid, step_uuid, attempt, kind, value, took_ms, retry_after, metadata, position)
                 join tasker.tasks t on t.task_uuid = o.task_uuid
             ) o
-            where s.step_uuid = o.step_uuid and s.state = 'in_progress' and s.worker = p_worker and s.attempts = o.attempt
+            where s.step_uuid = o.step_uuid and s.task_uuid = o.task_uuid
+              and s.state = 'in_progress' and s.worker = p_worker and s.attempts = o.attempt
             returning s.step_uuid, s.task_uuid, s.state, s.children, s.msg_id, o.attempt, o.kind, o.value, o.took_ms,
-                      o.retry_after, o.metadata, o.namespace, o.rank, o.task_state
+                      o.retry_after, o.metadata, o.position, o.namespace, o.rank, o.task_state
         ), told as (
             insert into tasker.step_history (
                 task_uuid, step_uuid, from_state, to_state, at, attempt, worker, took_ms, error, metadata, reason)
@@ -162,7 +166,7 @@ begin
                array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
                coalesce(bool_or(change in ('insert', 'ready')), false) as leaves_work,
                min(vt) filter (where change = 'delay') as next_due,
-               (select array_agg(step_uuid) from moved) as accepted,
+               (select array_agg(position) from moved) as accepted,
                (select array_agg(task_uuid) from task_moved
                 where state in ('complete', 'error', 'blocked_by_failures')) as ended
         from message group by namespace
@@ -180,6 +184,9 @@ begin
         end if;
     end loop;
 
+    if cardinality(v_waiting) > 1 then
+        v_waiting := array(select w.name from unnest(v_waiting, v_ranks) as w (name, rank) order by w.rank nulls first);
+    end if;
     foreach v_namespace in array v_waiting loop
         exit when cardinality(v_steps) >= p_want;
         select * into v_got from tasker.steps_take(
@@ -193,7 +200,8 @@ begin
     end if;
     return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null, json_build_object(
         'superseded', case when cardinality(v_accepted) = cardinality(p_step) then '{}'
-                      else array(select s from unnest(p_step) s where s <> all (coalesce(v_accepted, '{}'))) end,
+                      else array(select o.step from unnest(p_step) with ordinality as o (step, position)
+                                 where o.position <> all (coalesce(v_accepted, '{}'))) end,
         'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from v_next - v_now)))::tasker.claimed;
 end
 $$;

@@ -16,12 +16,20 @@ declare
     v_held record;
 begin
     for v_held in
+        with held as (
+            -- Locked until the lease is pushed out: a finish in between would have its due time overwritten. What a
+            -- finish has locked already is skipped: it is neither to be renewed nor lost.
+            select s.step_uuid from tasker.steps s
+            where s.step_uuid = any (p_step) and s.state = 'in_progress' and s.worker = p_worker
+            for share skip locked
+        )
         select r.namespace,
-               array_agg(r.msg_id) filter (where s.state = 'in_progress' and s.worker = p_worker and s.attempts = r.attempt) as ours,
+               array_agg(r.msg_id) filter (where s.attempts = r.attempt and h.step_uuid is not null) as ours,
                array_agg(r.step_uuid) filter (where not coalesce(
                    s.state = 'in_progress' and s.worker = p_worker and s.attempts = r.attempt, false)) as lost
         from unnest(p_namespace, p_step, p_attempt, p_message) as r (namespace, step_uuid, attempt, msg_id)
         left join tasker.steps s on s.step_uuid = r.step_uuid
+        left join held h on h.step_uuid = r.step_uuid
         group by r.namespace
     loop
         if v_held.ours is not null then
