@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tasker_host.db.embedded import EmbeddedServer, temporary_data_dir
+from tasker_host.db.embedded import EmbeddedServer, find_binaries, temporary_data_dir
+from tasker_host.db.embedded.account import Account
+from tasker_host.db.embedded.reach import within_reach
 
 if sys.platform == "linux":
     from tests.db.embedded.support import FAST, Neighbour, ended, ordinary_user, postgres_in, until
@@ -74,6 +78,23 @@ def neighbour() -> Iterator[Callable[..., Neighbour]]:
     yield new
     for process in made:
         process.close()
+
+
+@pytest.fixture(scope="session")
+def users_programs(as_ordinary_user: tuple[str, ...]) -> Iterator[str]:
+    """Where an ordinary user finds PostgreSQL: a copy, where the installed one is below a closed directory."""
+    found = find_binaries()
+    without_capabilities = [part for part in as_ordinary_user if "-caps=" not in part]
+    # What setpriv itself starts may still do what root may; the shell is the user's.
+    command = [*without_capabilities, "sh", "-c", '"$0" --version', str(found.bin_dir / "postgres")]
+    ran = subprocess.run(command, check=False, capture_output=True)
+    if ran.returncode == 0:
+        yield str(found.bin_dir)
+        return
+    user = pwd.getpwnam("nobody")
+    with temporary_data_dir() as folder:
+        account = Account("nobody", user.pw_uid, user.pw_gid, lent=True)
+        yield str(within_reach(found, account, keep_in=folder / "programs").bin_dir)
 
 
 @pytest.fixture(scope="session")

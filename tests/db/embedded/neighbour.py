@@ -1,7 +1,7 @@
 """Another process with an embedded server: takes commands from standard input, answers each with a line of JSON.
 
-Run as `python neighbour.py DATA_DIR`. A command is the name of a function below. At the end of the input it ends as
-any Python program does, without a word to the server.
+Run as `python neighbour.py DATA_DIR`. A command is the name of a function below. At the end of the input it ends as any
+Python program does, without a word to the server. `NEIGHBOUR_PROGRAMS` says where PostgreSQL is; else it is looked for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from tasker_host.errors import EmbeddedUnavailable
 
 class Commands:
     def __init__(self, data_dir: Path) -> None:
-        self._server = EmbeddedServer(data_dir, options={"fsync": "off"})
+        programs = os.environ.get("NEIGHBOUR_PROGRAMS")
+        binaries = Path(programs) if programs else None
+        self._server = EmbeddedServer(data_dir, binaries=binaries, options={"fsync": "off"})
 
     def start(self) -> dict[str, Any]:
         self._server.start()

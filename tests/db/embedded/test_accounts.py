@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,14 @@ def users_place(place: Path, as_ordinary_user: tuple[str, ...]) -> Path:
     return home
 
 
-def test_an_ordinary_user(users_place: Path, neighbour: NewNeighbour, as_ordinary_user: tuple[str, ...]) -> None:
-    user = neighbour(users_place / "data", before=as_ordinary_user)
+@pytest.fixture
+def as_user(neighbour: NewNeighbour, as_ordinary_user: tuple[str, ...], users_programs: str) -> NewNeighbour:
+    """Makes processes of the ordinary user."""
+    return partial(neighbour, before=as_ordinary_user, NEIGHBOUR_PROGRAMS=users_programs)
+
+
+def test_an_ordinary_user(users_place: Path, as_user: NewNeighbour) -> None:
+    user = as_user(users_place / "data")
 
     started = user.start()
 
@@ -50,10 +57,8 @@ def test_an_ordinary_user(users_place: Path, neighbour: NewNeighbour, as_ordinar
     assert not (users_place / "data" / "pg18" / "postmaster.pid").exists()
 
 
-def test_an_ordinary_users_second_process(
-    users_place: Path, neighbour: NewNeighbour, as_ordinary_user: tuple[str, ...]
-) -> None:
-    owner, other = (neighbour(users_place / "data", before=as_ordinary_user) for _ in range(2))
+def test_an_ordinary_users_second_process(users_place: Path, as_user: NewNeighbour) -> None:
+    owner, other = (as_user(users_place / "data") for _ in range(2))
     owner.start()
 
     assert other.start()["is_owner"] is False
@@ -97,10 +102,8 @@ def test_roots_server_runs_as_an_account_without_rights(data_dir: Path, server: 
 
 
 @only_root
-def test_root_serves_the_data_of_an_ordinary_user_as_that_user(
-    users_place: Path, neighbour: NewNeighbour, as_ordinary_user: tuple[str, ...]
-) -> None:
-    user = neighbour(users_place / "data", before=as_ordinary_user)
+def test_root_serves_the_data_of_an_ordinary_user_as_that_user(users_place: Path, as_user: NewNeighbour) -> None:
+    user = as_user(users_place / "data")
     keep(user.start()["dsn"], 41)
     user.end()
     owner = (users_place / "data").stat().st_uid
@@ -110,7 +113,7 @@ def test_root_serves_the_data_of_an_ordinary_user_as_that_user(
         assert kept(server.dsn) == 41
 
     assert {path.stat().st_uid for path in (users_place / "data").rglob("*")} == {owner}
-    again = neighbour(users_place / "data", before=as_ordinary_user)
+    again = as_user(users_place / "data")
     assert again.start()["is_owner"] is True
 
 
@@ -177,6 +180,24 @@ class TestProgramsOutOfReach:
         with EmbeddedServer(place / "data", binaries=copy.bin_dir, options=FAST) as server:
             assert accepts(server.dsn)
 
+    def test_what_a_strict_umask_has_closed_is_open_in_the_copy(self, place: Path) -> None:
+        prefix = place / "closed" / "package" / "installed"
+        before = os.umask(0o077)
+        try:
+            for name in ("bin", "lib", "share"):
+                (prefix / name).mkdir(parents=True)
+            for program in ("postgres", "initdb"):
+                (prefix / "bin" / program).write_text("#!/bin/sh\ncat ${0%/*}/../share/version")
+                (prefix / "bin" / program).chmod(0o700)
+            (prefix / "share" / "version").write_text("postgres (PostgreSQL) 18.4")
+
+            copy = within_reach(find_binaries(prefix), server_account(place / "none"), keep_in=place / "made" / "kept")
+        finally:
+            os.umask(before)
+
+        assert copy.bin_dir.is_relative_to(place / "made" / "kept")
+        assert stat.S_IMODE(prefix.stat().st_mode) == 0o700
+
     def test_a_copy_that_cannot_be_reached_either(self, place: Path, closed: Path) -> None:
         (place / "kept").mkdir(mode=0o700)
 
@@ -187,7 +208,8 @@ class TestProgramsOutOfReach:
 
 
 def test_programs_within_reach_are_not_copied(place: Path) -> None:
-    found = find_binaries()
+    account = server_account(place / "none")
+    found = within_reach(find_binaries(), account, keep_in=place / "first")
 
-    assert within_reach(found, server_account(place / "none"), keep_in=place / "kept") is found
-    assert not (place / "kept").exists()
+    assert within_reach(found, account, keep_in=place / "second") is found
+    assert not (place / "second").exists()
