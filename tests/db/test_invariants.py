@@ -69,12 +69,12 @@ async def _check(dsn: str, dag: dict[str, list[str]], happens: list[tuple[str, s
                         "release": released(step),
                     }[what]
                     held[worker] += (await kernel.finish(outcome, worker=worker, want=1)).steps
-            await _hold(kernel)
+            await hold(kernel)
         await _to_the_end(kernel, clock)
         for task in made:
             assert TaskState(await kernel.state(task)) in TASK_SETTLED
         assert await kernel.messages() == 0
-        await _hold(kernel)
+        await hold(kernel)
     finally:
         await connection.close()
 
@@ -87,10 +87,10 @@ async def _to_the_end(kernel: Kernel, clock: datetime) -> None:
         steps = (await kernel.claim("last")).steps
         while steps:
             steps = (await kernel.finish(*map(done, steps), worker="last", want=100)).steps
-            await _hold(kernel)
+            await hold(kernel)
 
 
-async def _hold(kernel: Kernel) -> None:
+async def hold(kernel: Kernel) -> None:
     connection = kernel.connection
     wrong = await connection.fetch(
         """

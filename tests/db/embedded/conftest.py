@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import signal
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from tasker_host.db.embedded.account import Account
 from tasker_host.db.embedded.reach import within_reach
 
 if sys.platform == "linux":
+    import pwd
+
     from tests.db.embedded.support import FAST, Neighbour, ended, ordinary_user, postgres_in, until
 else:
     # The tests look into /proc; and what they hold the server to when its owner is killed only Linux's kernel does.
