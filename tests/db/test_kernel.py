@@ -321,31 +321,3 @@ async def test_messages_of_no_step_leave_the_queue_and_hold_nothing_up(kernel):
     assert await kernel.messages() == 2
     assert names(await kernel.claim()) == ["only"]
     assert await kernel.messages() == 1
-
-
-# Speed is a property of the design ------------------------------------------------------------------------------------
-
-
-async def test_a_claim_reads_a_few_pages_however_much_waits_and_however_much_is_done(kernel):
-    template = await kernel.template(ONE)
-    await kernel.clock(NOW)
-    await kernel.submit(template, 2000)
-    done_steps = (await kernel.claim(want=1000)).steps
-    await kernel.finish(*map(done, done_steps))
-    await kernel.submit(template, 2000, start_at=NOW + timedelta(days=1))
-    await kernel.connection.execute("vacuum analyze")
-    before = await _pages(kernel)
-    await kernel.claim(want=1)
-    assert await _pages(kernel) - before < 200
-    scans = await kernel.connection.fetchval(
-        "select sum(seq_scan) from pg_stat_xact_user_tables where relname in ('steps', 'tasks', 'q_tests_queue')"
-    )
-    assert scans in (0, None)
-
-
-async def _pages(kernel) -> int:
-    await kernel.connection.execute("select pg_stat_force_next_flush()")
-    return await kernel.connection.fetchval(
-        "select sum(heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit)::bigint from pg_statio_user_tables"
-        " where relname in ('steps', 'tasks', 'q_tests_queue', 'step_history')"
-    )
