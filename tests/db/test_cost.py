@@ -1,4 +1,4 @@
-"""What a call reads does not grow with what waits, what is done, or what else is ready: counted in pages, not in time."""
+"""What a call reads does not grow with what waits, what is done, or what else is ready: counted in pages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ async def finish_pages(kernel: Kernel, task: UUID, step: UUID, attempt: int) -> 
     return await pages(
         kernel,
         "tasker.steps_finish('w', array[$1::uuid], array[$2::uuid], array[$3::int], array['succeeded'],"
-        " array['1']::json[], array[1]::float8[], array[null]::interval[], array[null]::json[], array['tests'], 1, $4, true)",
+        " array['1']::json[], array[1]::float8[], array[null]::interval[], array[null]::json[], array['tests'], 1, $4,"
+        " true)",
         task,
         step,
         attempt,
@@ -61,7 +62,7 @@ async def finish_pages(kernel: Kernel, task: UUID, step: UUID, attempt: int) -> 
 
 
 async def measured(kernel: Kernel, template: int) -> tuple[int, int, int]:
-    """Pages of a claim, of a finish that takes the successor, and of a claim that finds nothing to take but the rest."""
+    """Pages of a claim, of a finish that takes the successor, and of a look at the queue."""
     await kernel.submit(template, 3, priority=1)
     for _ in range(2):  # the first one also reads what its plans are made of
         claiming = await claim_pages(kernel)
