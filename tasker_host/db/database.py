@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import asyncpg
 
@@ -42,16 +43,44 @@ _REFUSED = (
 )
 
 
+_SCHEMES = ("postgresql", "postgres")
+_HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\[\]:]*)(:(?P<port>\d{0,5}))?")
+_LAST_PORT = 65535
+_FILES = ("host", "sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
+
+
 def shown(dsn: str) -> str:
     """The DSN without its password and options, for messages and logs."""
     try:
-        parts = urlsplit(dsn)
-        where = parts.hostname or "local socket"
-        if parts.port is not None:
-            where = f"{where}:{parts.port}"
+        parts = _parts(dsn)
     except ValueError:
         return "an unreadable URL"
-    return f"{parts.scheme}://{parts.username + '@' if parts.username else ''}{where}{parts.path}"
+    hosts = parts.netloc.rpartition("@")[2] or "local socket"
+    return f"{parts.scheme}://{parts.username + '@' if parts.username else ''}{hosts}{parts.path}"
+
+
+def _parts(dsn: str) -> SplitResult:
+    """Raises ValueError, which says what is wrong and quotes none of it: what is misread may be the password."""
+    try:
+        parts = urlsplit(dsn.strip())
+        parse_qsl(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ValueError("it is not a URL, or holds a character that must be escaped") from None
+    if parts.scheme not in _SCHEMES or not dsn.strip().startswith(f"{parts.scheme}://"):
+        raise ValueError("it does not start with postgresql://")
+    # A password with / ? or # in it ends the part that names the host, and what follows it holds the @.
+    if "#" in dsn or ("@" in parts.path and "@" not in parts.netloc):
+        raise ValueError("it holds a character that must be escaped")
+    for host in parts.netloc.rpartition("@")[2].split(","):
+        matched = _HOST.fullmatch(host)
+        if matched is None or int(matched["port"] or 0) > _LAST_PORT:
+            raise ValueError("the host or the port is not one")
+    return parts
+
+
+def _files(dsn: str) -> list[str]:
+    """The paths that the DSN names: socket directories and TLS files."""
+    return [value for key, value in parse_qsl(_parts(dsn).query) if key in _FILES and value.startswith("/")]
 
 
 class Database:
@@ -75,6 +104,13 @@ class Database:
     async def connect(self, *, role: str, **settings: str) -> Connection:
         """A connection of its own for `role` (seen in pg_stat_activity); the caller closes it."""
         try:
+            _parts(self.dsn)
+        except ValueError as error:
+            raise DatabaseUnavailable(
+                f"DATABASE_URL is not readable: {error}; expected postgresql://user:password@host:5432/database, with"
+                " / ? # @ : % in the user or password written as %2F %3F %23 %40 %3A %25"
+            ) from None
+        try:
             connection = await asyncpg.connect(
                 self.dsn,
                 timeout=self._connect_timeout_seconds,
@@ -84,6 +120,12 @@ class Database:
         except _REFUSED as error:
             raise DatabaseUnavailable(
                 f"the database {shown(self.dsn)} refused the connection: {error}; check DATABASE_URL"
+            ) from error
+        except (FileNotFoundError, PermissionError) as error:
+            paths = " or ".join(_files(self.dsn)) or "the server's socket"
+            raise DatabaseUnavailable(
+                f"the database {shown(self.dsn)} cannot be reached: {error.strerror}: {paths};"
+                " is the server running, and is DATABASE_URL right?"
             ) from error
         except (*CONNECTION_LOST, asyncpg.PostgresError) as error:
             raise DatabaseUnavailable(

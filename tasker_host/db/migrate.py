@@ -7,6 +7,8 @@ that is not ours is probed for what we need and never modified.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -14,14 +16,17 @@ from typing import TYPE_CHECKING
 import asyncpg
 from pgmq import get_embedded_install_sql, get_embedded_sql_version
 
-from tasker_host.db.database import Database
+from tasker_host.db.database import CONNECTION_LOST, Database, dropped, shown
 from tasker_host.db.sqlfiles import folder
-from tasker_host.errors import DatabaseError, SchemaMismatch
+from tasker_host.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
 _LOCK = 0x7461736B6572  # "tasker"
+
+LOCK_TIMEOUT = "60s"
+"""How long a host waits for another one that migrates."""
 
 _BOOTSTRAP = """
 create schema if not exists tasker;
@@ -75,56 +80,89 @@ async def status(database: Database) -> SchemaStatus:
     """What is applied and what is pending. Raises SchemaMismatch for a schema this host must not touch."""
     connection = await database.connect(role="migrate")
     try:
-        known = await _known(connection)
-        pending = _pending(known)
-        return SchemaStatus(
-            applied=tuple(name for name, _ in known.values()),
-            pending=tuple(migration.name for migration in pending),
-            pgmq=await _pgmq(connection),
-        )
+        with _told(database):
+            known = await _known(connection)
+            pending = _pending(known)
+            return SchemaStatus(
+                applied=tuple(name for name, _ in known.values()),
+                pending=tuple(migration.name for migration in pending),
+                pgmq=await _pgmq(connection),
+            )
     finally:
-        await connection.close()
+        await dropped(connection)
 
 
 async def migrate(database: Database) -> tuple[str, ...]:
     """Apply what is pending, all or nothing; returns the names. Many hosts may call this at once."""
-    connection = await database.connect(role="migrate", lock_timeout="60s")
+    connection = await database.connect(role="migrate", lock_timeout=LOCK_TIMEOUT)
     try:
-        async with connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
-            pending = _pending(await _known(connection))
-            if not pending:
-                return ()
-            if await _pgmq(connection) == "none":
-                await connection.execute(get_embedded_install_sql())
-                await connection.execute(f"comment on schema pgmq is 'tasker-host: PGMQ {get_embedded_sql_version()}'")
-            await connection.execute(_BOOTSTRAP)
-            for migration in pending:
-                await connection.execute(migration.sql)
-                await connection.execute(
-                    "insert into tasker.migrations (version, name, sha256) values ($1, $2, $3)"
-                    " on conflict (version) do update set sha256 = excluded.sha256, applied_at = now()",
-                    migration.version,
-                    migration.name,
-                    migration.checksum,
-                )
-            return tuple(migration.name for migration in pending)
+        with _told(database):
+            async with connection.transaction():
+                await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+                pending = _pending(await _known(connection))
+                if pending:
+                    await _apply(connection, pending)
+                return tuple(migration.name for migration in pending)
+    finally:
+        await dropped(connection)
+
+
+async def _apply(connection: Connection, pending: list[Migration]) -> None:
+    if await _pgmq(connection) == "none":
+        await connection.execute(get_embedded_install_sql())
+        await connection.execute(f"comment on schema pgmq is 'tasker-host: PGMQ {get_embedded_sql_version()}'")
+    await connection.execute(_BOOTSTRAP)
+    for migration in pending:
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "insert into tasker.migrations (version, name, sha256) values ($1, $2, $3)"
+            " on conflict (version) do update set sha256 = excluded.sha256, applied_at = now()",
+            migration.version,
+            migration.name,
+            migration.checksum,
+        )
+
+
+@contextmanager
+def _told(database: Database) -> Iterator[None]:
+    """One clear message for each way in which the schema cannot be read or changed; nothing was changed then."""
+    where = shown(database.dsn)
+    try:
+        yield
+    except CONNECTION_LOST as error:
+        raise DatabaseUnavailable(
+            f"the connection to the database {where} was lost while its schema was looked at or migrated; a migration"
+            " is done as a whole or not at all: try again"
+        ) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseError(
-            f"the database role may not create what tasker-host needs: {error};"
-            " run `tasker db migrate` once as a role that may create schemas, or grant CREATE on the database"
+            f"the role of the database {where} may not read or create what tasker-host needs: {error};"
+            " run `tasker db migrate` once as a role that may create schemas, and let hosts connect as that role"
+        ) from error
+    except asyncpg.LockNotAvailableError as error:
+        raise DatabaseError(
+            f"another host has been migrating the database {where} for more than {LOCK_TIMEOUT}, or something else"
+            " holds a lock on its tables: see pg_stat_activity, and try again"
         ) from error
     except asyncpg.PostgresError as error:
-        raise DatabaseError(f"the migration failed and was rolled back as a whole: {error}") from error
-    finally:
-        await connection.close()
+        raise DatabaseError(
+            f"the migration of the database {where} failed and was rolled back as a whole: {error}"
+        ) from error
 
 
 async def _known(connection: Connection) -> dict[int, tuple[str, str]]:
-    if await connection.fetchval("select to_regclass('tasker.migrations') is null"):
-        return {}
-    rows = await connection.fetch("select version, name, sha256 from tasker.migrations order by version")
-    return {row["version"]: (row["name"], row["sha256"]) for row in rows}
+    found = await connection.fetch(
+        "select attname::text from pg_attribute where attrelid = to_regclass('tasker.migrations') and attnum > 0"
+    )
+    if {row[0] for row in found} >= {"version", "name", "sha256"}:
+        rows = await connection.fetch("select version, name, sha256 from tasker.migrations order by version")
+        return {row["version"]: (row["name"], row["sha256"]) for row in rows}
+    if await connection.fetchval("select exists (select from pg_class where relnamespace = to_regnamespace('tasker'))"):
+        raise SchemaMismatch(
+            "the database has a schema 'tasker' that is not tasker-host's: rename it, or set DATABASE_URL to another"
+            " database"
+        )
+    return {}
 
 
 def _pending(known: dict[int, tuple[str, str]]) -> list[Migration]:

@@ -17,8 +17,13 @@ from tasker_host.errors import DatabaseTooOld, DatabaseUnavailable
     [
         ("postgresql://me:secret@127.0.0.1:1/db", "cannot be reached"),
         ("postgresql://me:secret@no-such-host.invalid/db", "cannot be reached"),
-        ("postgresql://me:secret@/db?host=/nowhere", "cannot be reached"),
-        ("postgresql://me:secret@127.0.0.1:port/db", "refused|unreadable"),
+        ("postgresql://me:secret@h.invalid:1,127.0.0.1:1/db", "//me@h.invalid:1,127.0.0.1:1/db cannot be reached"),
+        ("postgresql://me:secret@/db?host=/nowhere", "cannot be reached: No such file or directory: /nowhere;"),
+        ("postgresql://me@127.0.0.1:1/db?password=secret", "//me@127.0.0.1:1/db cannot be reached"),
+        (
+            "postgresql://me:secret@127.0.0.1/db?sslmode=verify-full&sslrootcert=/nowhere/ca.pem",
+            "cannot be reached: No such file or directory: /nowhere/ca.pem;",
+        ),
         ("postgresql://me:secret@127.0.0.1/db?sslmode=perhaps", "refused"),
     ],
 )
@@ -27,6 +32,44 @@ async def test_a_server_that_is_not_there_is_told_without_the_password(dsn, told
         await Database(dsn, connect_timeout_seconds=2).open()
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "told"),
+    [
+        ("postgresql://me:secret@127.0.0.1:port/db", "the host or the port is not one"),
+        ("postgresql://me:secret@127.0.0.1:99999/db", "the host or the port is not one"),
+        ("postgresql://me:se/cret@127.0.0.1/db", "holds a character that must be escaped"),
+        ("postgresql://me:12/34secret@127.0.0.1/db", "holds a character that must be escaped"),
+        ("postgresql://me:se#cret@127.0.0.1/db", "holds a character that must be escaped"),
+        ("postgresql://me:se?cret@127.0.0.1/db", "holds a character that must be escaped"),
+        ("postgresql://me:se[cret@127.0.0.1/db", "holds a character that must be escaped"),
+        ("mysql://me:secret@127.0.0.1/db", "does not start with postgresql://"),
+        ("host=localhost password=secret", "does not start with postgresql://"),
+        ("DATABASE_URL=postgresql://me:secret@h/db", "does not start with postgresql://"),
+        ("", "does not start with postgresql://"),
+    ],
+)
+async def test_a_url_that_is_misread_is_told_without_any_of_it(dsn, told):
+    with pytest.raises(DatabaseUnavailable, match="DATABASE_URL is not readable: ") as caught:
+        await Database(dsn, connect_timeout_seconds=2).open()
+    assert told in str(caught.value)
+    assert not [part for part in ("cret", "'se'", "12", "34") if part in str(caught.value)]
+    assert shown(dsn) == "an unreadable URL"
+
+
+async def test_a_role_that_does_not_exist_or_may_not_log_in_is_told(database, dsn):
+    name = urlsplit(dsn).path[1:]
+    for role, told in ((f"nobody_{name}", "does not exist"), (f"idle_{name}", "is not permitted to log in")):
+        if "idle" in role:
+            await database.fetch(f'create role "{role}" nologin')
+        parts = urlsplit(dsn)
+        host = parts.netloc.rpartition("@")[2]
+        other = urlunsplit(parts._replace(netloc=f"{role}:secret@{host}"))
+        with pytest.raises(DatabaseUnavailable, match=f'refused the connection: role "{role}" {told}; check') as caught:
+            await Database(other).open()
+        assert "secret" not in str(caught.value)
+    await database.fetch(f'drop role "idle_{name}"')
 
 
 async def test_a_database_that_does_not_exist_is_told_with_its_name(dsn):
@@ -70,7 +113,8 @@ async def test_connections_say_who_they_are(database):
     [
         ("postgresql://me:pw@db.example:6000/tasks?sslmode=require", "postgresql://me@db.example:6000/tasks"),
         ("postgresql:///tasks?host=/run/postgresql", "postgresql://local socket/tasks"),
-        ("postgresql://x:y@h:port/db", "an unreadable URL"),
+        ("postgresql://[::1]:6000/tasks", "postgresql://[::1]:6000/tasks"),
+        ("postgresql://me:pw@a:1,b:2/tasks?target_session_attrs=primary", "postgresql://me@a:1,b:2/tasks"),
     ],
 )
 def test_a_dsn_is_shown_without_its_password(dsn, expected):

@@ -14,7 +14,7 @@ from tasker_host.db import migrate as module
 from tasker_host.db.database import Database
 from tasker_host.db.migrate import Migration, migrate, migrations, status
 from tasker_host.domain.states import StepState, TaskState
-from tasker_host.errors import DatabaseError, SchemaMismatch
+from tasker_host.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
 
 
 @pytest.fixture
@@ -104,6 +104,92 @@ async def test_a_role_that_may_not_create_is_told_what_it_needs(empty, server_ds
             await migrate(poor)
     finally:
         await empty.fetch(f'drop role "poor_{name}"')
+
+
+@pytest.fixture
+async def reader(database) -> AsyncIterator[Database]:
+    """The migrated database as a role that owns nothing."""
+    role = f"reader_{urlsplit(database.dsn).path[1:]}"
+    await database.fetch(f'create role "{role}" login')
+    parts = urlsplit(database.dsn)
+    yield Database(urlunsplit(parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}")))
+    await database.fetch(f'drop owned by "{role}"')
+    await database.fetch(f'drop role "{role}"')
+
+
+async def test_a_role_that_may_not_read_the_schema_is_told_and_one_that_may_sees_it(database, reader):
+    with pytest.raises(DatabaseError, match="may not read or create what tasker-host needs: permission denied"):
+        await status(reader)
+    role = urlsplit(reader.dsn).username
+    await database.fetch(f'grant usage on schema tasker, pgmq to "{role}"')
+    await database.fetch(f'grant select on tasker.migrations to "{role}"')
+    assert (await status(reader)).current
+    assert await migrate(reader) == ()
+
+
+@pytest.mark.parametrize("table", ["migrations (number int)", "tasks (id int)"])
+async def test_a_schema_of_somebody_else_is_told_and_not_touched(empty, table):
+    await empty.fetch("create schema tasker")
+    await empty.fetch(f"create table tasker.{table}")
+    for call in (status, migrate):
+        with pytest.raises(SchemaMismatch, match="has a schema 'tasker' that is not tasker-host's: rename it"):
+            await call(empty)
+    assert await empty.fetchval("select to_regnamespace('pgmq') is null")
+
+
+async def test_an_empty_schema_that_an_administrator_made_is_used(empty):
+    await empty.fetch("create schema tasker")
+    assert await migrate(empty) == ("0001_schema", "functions")
+
+
+async def test_a_database_that_may_not_be_written_is_told(empty):
+    name = urlsplit(empty.dsn).path[1:]
+    await empty.fetch(f'alter database "{name}" set default_transaction_read_only = on')
+    with pytest.raises(DatabaseError, match=r"rolled back as a whole: cannot execute .* in a read-only transaction"):
+        await migrate(empty)
+
+
+async def waiting_migration(watcher: Database) -> int:
+    """The server's process of a migration that waits for a lock, once there is one."""
+    while True:
+        pid = await watcher.fetchval(
+            "select pid from pg_stat_activity where datname = current_database()"
+            " and application_name = 'tasker migrate' and wait_event_type = 'Lock'"
+        )
+        if pid is not None:
+            return int(pid)
+        await asyncio.sleep(0)
+
+
+async def test_a_migration_whose_connection_is_cut_changes_nothing_and_says_so(empty):
+    async with empty.acquire() as other:
+        await other.execute("select pg_advisory_lock($1)", module._LOCK)
+        migrating = asyncio.create_task(migrate(empty))
+        await empty.fetch("select pg_terminate_backend($1)", await waiting_migration(empty))
+        with pytest.raises(DatabaseUnavailable, match="was lost while its schema was looked at or migrated"):
+            await migrating
+        await other.execute("select pg_advisory_unlock($1)", module._LOCK)
+    assert await migrate(empty) == ("0001_schema", "functions")
+
+
+async def test_a_migration_waits_for_another_host_no_longer_than_it_may(empty, monkeypatch):
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", "10ms")
+    async with empty.acquire() as other:
+        await other.execute("select pg_advisory_lock($1)", module._LOCK)
+        with pytest.raises(DatabaseError, match=r"another host has been migrating .* for more than 10ms"):
+            await migrate(empty)
+        await other.execute("select pg_advisory_unlock($1)", module._LOCK)
+
+
+async def test_a_new_namespace_waits_for_functions_that_are_being_replaced(database, monkeypatch):
+    changed = replace(module.functions(), sql=module.functions().sql + "-- changed")
+    monkeypatch.setattr(module, "functions", lambda: changed)
+    for round_ in range(3):
+        await database.fetch("update tasker.migrations set sha256 = 'x' where version = 0")
+        await asyncio.gather(
+            migrate(database), *(database.fetch(f"select tasker.namespace_create('n{round_}_{n}')") for n in range(3))
+        )
+    assert len(await database.fetch("select * from tasker.queue_next('n2_2')")) == 1
 
 
 async def test_the_states_of_the_tables_are_those_of_the_domain(database):
