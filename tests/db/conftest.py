@@ -41,12 +41,16 @@ class Kernel:
     ) -> int:
         """The id of a template of these steps (name → parents); each reads the values of its parents."""
         position = {name: index for index, name in enumerate(dag, start=1)}
+        children: dict[str, list[int]] = {name: [] for name in dag}
+        for child, parents in dag.items():
+            for parent in parents:
+                children[parent].append(position[child])
         steps = [
             {
                 "position": position[name],
                 "name": name,
                 "parents": [position[parent] for parent in parents],
-                "children": [position[child] for child, above in dag.items() if name in above],
+                "children": children[name],
                 "reads": [position[parent] for parent in parents],
                 "max_attempts": max_attempts,
             }

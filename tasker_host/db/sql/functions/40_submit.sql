@@ -74,7 +74,7 @@ begin
             join tasker.namespaces ns on ns.name = t.namespace
             cross join lateral (
                 -- The task's uuid with another end: random bits for each step would cost as much as writing it.
-                select array_agg((left(t.task_uuid::text, 32) || lpad(to_hex(position), 4, '0'))::uuid order by position) as ids
+                select array_agg((left(t.task_uuid::text, 30) || lpad(to_hex(position), 6, '0'))::uuid order by position) as ids
                 from tasker.template_steps where template_id = t.template_id) k
         ), planned as (
             select f.*, s.position, s.name, s.parents, s.children, s.reads, s.max_attempts,
