@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from hypothesis import HealthCheck, given, settings
@@ -124,9 +127,32 @@ async def hold(kernel: Kernel) -> None:
     )
     messages = await connection.fetch("select message ->> 'step_uuid', msg_id from pgmq.q_tests_queue")
     assert sorted(map(tuple, queued)) == sorted(map(tuple, messages))
-    for row in await connection.fetch("select from_state, to_state from tasker.step_history"):
-        assert is_legal_step_path(StepState(row[0]), StepState(row[1])), row
-    for row in await connection.fetch(
-        "select from_state, to_state from tasker.task_history where from_state is not null"
-    ):
-        assert is_legal_task_path(TaskState(row[0]), TaskState(row[1])), row
+    steps = await connection.fetch("select step_uuid, parents = '{}' as is_root, state, worker from tasker.steps")
+    moves = await connection.fetch("select step_uuid, from_state, to_state from tasker.step_history")
+    for move in moves:
+        assert is_legal_step_path(StepState(move["from_state"]), StepState(move["to_state"])), move
+    first = {step["step_uuid"]: "enqueued" if step["is_root"] else "pending" for step in steps}
+    assert _reached(first, moves) == {step["step_uuid"]: step["state"] for step in steps}
+    assert {step["state"] for step in steps if step["worker"] is not None} <= {"in_progress"}
+    tasks = await connection.fetch("select task_uuid, state, completed_at is not null as is_complete from tasker.tasks")
+    moves = await connection.fetch("select task_uuid, from_state, to_state from tasker.task_history")
+    for move in moves:
+        before, after = move["from_state"], move["to_state"]
+        assert before is None or is_legal_task_path(TaskState(before), TaskState(after)), move
+    assert _reached(dict.fromkeys([task["task_uuid"] for task in tasks]), moves) == {
+        task["task_uuid"]: task["state"] for task in tasks
+    }
+    assert [task["state"] == "complete" for task in tasks] == [task["is_complete"] for task in tasks]
+
+
+def _reached(first: Mapping[UUID, str | None], moves: list[Any]) -> dict[UUID, str | None]:
+    """Where the moves lead from the first states: each state is left as often as it is entered, but for the last one.
+
+    Their order is not looked at: a call that waited for another one tells the time at which it came.
+    """
+    entered = {each: Counter([state]) for each, state in first.items()}
+    for each, before, after in moves:
+        entered[each][before] -= 1
+        entered[each][after] += 1
+    assert {tuple(sorted(set(counts.values()))) for counts in entered.values()} <= {(1,), (0, 1)}
+    return {each: next(iter(+counts)) for each, counts in entered.items()}
