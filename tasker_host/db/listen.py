@@ -12,14 +12,18 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from tasker_host.db.database import CONNECTION_LOST, Database, dropped
-from tasker_host.errors import DatabaseUnavailable
+from tasker_host.errors import DatabaseError
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
 GATHER_SECONDS = 0.01
 RECONNECT_SECONDS = 1.0
+
+_FAILED = (DatabaseError, asyncpg.PostgresError, *CONNECTION_LOST)
 
 ENDED = "tasker.ended"
 """Rings when tasks came to rest."""
@@ -36,6 +40,8 @@ class Doorbell:
     def __init__(self, database: Database) -> None:
         self.pid: int | None = None
         """The server's process that rings for us."""
+        self.failures = 0
+        """How often it could not ring."""
         self._database = database
         self._channels: set[str] = set()
         self._wanted = asyncio.Event()
@@ -58,10 +64,11 @@ class Doorbell:
                         connection = await self._database.connect(role="doorbell", synchronous_commit="off")
                         self.pid = connection.get_server_pid()
                     await connection.execute("select pg_notify(c, '') from unnest($1::text[]) c", list(channels))
-                except (DatabaseUnavailable, *CONNECTION_LOST):
+                except _FAILED:
                     # Nobody is told, so everybody polls: the bell is only a hint.
+                    self.failures += 1
                     await dropped(connection)
-                    connection = None
+                    self.pid = connection = None
                 await asyncio.sleep(GATHER_SECONDS)
         finally:
             await dropped(connection)
@@ -104,12 +111,12 @@ class Listener:
                 for channel in self._channels:
                     self._heard(channel)
                 await lost.wait()
-            except (DatabaseUnavailable, *CONNECTION_LOST):
+            except _FAILED:
                 pass
             finally:
                 self.connected = False
                 await dropped(connection)
-            await asyncio.sleep(self._retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(self._retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
     def _on_bell(self, _connection: object, pid: int, channel: str, _payload: object) -> None:
         if self._own is None or pid != self._own.pid:

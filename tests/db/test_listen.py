@@ -97,3 +97,24 @@ async def test_a_doorbell_that_is_cut_rings_again(database):
             bell.ring(["tasker.a"])  # the first one after the cut may be lost: a bell is a hint
             await asyncio.sleep(0)
         assert await heard.next() == "tasker.a"
+
+
+async def test_a_doorbell_that_the_server_refuses_rings_again_later(database):
+    """A full notification queue, for example; here a function of the same name stands in its way."""
+    name = await database.fetchval("select current_database()")
+    await database.fetch("create schema mute")
+    await database.fetch(
+        "create function mute.pg_notify(text, text) returns void language plpgsql as $$ begin raise 'full'; end $$"
+    )
+    await database.fetch(f'alter database "{name}" set search_path = mute, pg_catalog')
+    heard, bell = Heard(), Doorbell(database)
+    async with running(bell, Listener(database, ["tasker.a"], heard)):
+        await heard.next()
+        bell.ring(["tasker.a"])
+        while bell.failures == 0:
+            await asyncio.sleep(0)
+        await database.fetch("drop schema mute cascade")
+        while heard.queue.empty():
+            bell.ring(["tasker.a"])
+            await asyncio.sleep(0)
+        assert await heard.next() == "tasker.a"
