@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import uvicorn
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
-from tasker_host.api.docs import PlainPage
+from tasker_host.api.docs import PlainPage, only_its_own_pages
 from tasker_host.api.health import HealthController
 from tasker_host.api.problems import of_bug, of_http, of_ours
 from tasker_host.api.tasks import TaskController
@@ -32,7 +34,7 @@ _BACKLOG = 2048
 
 def create_app(host: Host) -> Litestar:
     """The application of a host that serves."""
-    return Litestar(
+    return _App(
         route_handlers=[HealthController, TaskController],
         state=State({"host": host}),
         exception_handlers={TaskerError: of_ours, HTTPException: of_http, Exception: of_bug},
@@ -41,13 +43,26 @@ def create_app(host: Host) -> Litestar:
             title="tasker-host",
             version=host.version,
             description="Submit tasks, look at them, and see how the host is. Errors are RFC 9457 problem details.",
-            path="/api-docs",
+            openapi_router=Router(
+                "/api-docs", route_handlers=[], include_in_schema=False, before_request=only_its_own_pages
+            ),
             use_handler_docstrings=True,
             render_plugins=[PlainPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
         ),
         logging_config=None,
         debug=False,
     )
+
+
+class _App(Litestar):
+    async def __call__(
+        self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
+    ) -> None:
+        if scope.get("method") == "HEAD":
+            # Probes and proxies ask so; the answer is that to GET. Its body is left out by the server, which looks at
+            # its own scope for that: hence a copy.
+            scope = cast("Scope", {**scope, "method": "GET"})
+        await super().__call__(scope, receive, send)
 
 
 class Server:
@@ -101,7 +116,8 @@ def _bind(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name == "posix":  # elsewhere it would share the port with whoever has it
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
             bound.listen(_BACKLOG)
             bound.setblocking(False)

@@ -1,14 +1,64 @@
-"""What the API says and hears: tasks as JSON objects, and the schemas that describe them."""
+"""What the API says and hears: tasks as JSON objects, queries, and the schemas that describe them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from tasker_host.db.queries import Row
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import field_validator as validates
+
+from tasker_host.db.queries import Row, TaskFilter
 from tasker_host.domain.request import TaskRequest
+from tasker_host.domain.states import TaskState
+
+PER_PAGE = 25
+"""Tasks on a page when the query does not say; fewer where `limits.page_size_max` is."""
+
+
+def _storable(text: str) -> str:
+    # PostgreSQL's text has no such character: a query for it would be an error there.
+    if "\x00" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_storable)]
+
+
+class TaskQuery(BaseModel):
+    """Which page of which tasks. Validated with the context `{"page_size_max": …}`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    page: int = Field(default=1, ge=1, le=1_000_000, description="Which page.")
+    per_page: int | None = Field(
+        default=None, ge=1, description=f"Tasks on a page, at most `limits.page_size_max`; {PER_PAGE} when not given."
+    )
+    namespace: _Text | None = Field(default=None, description="Only of this namespace.")
+    name: _Text | None = Field(default=None, description="Only of templates of this name.")
+    version: _Text | None = Field(default=None, description="Only of templates of this version.")
+    status: list[TaskState] | None = Field(
+        default=None, description="Only in this state. May be given more than once: in one of these."
+    )
+    initiator: _Text | None = Field(default=None, description="Only of this initiator.")
+    source_system: _Text | None = Field(default=None, description="Only of this source system.")
+
+    @validates("per_page")
+    @classmethod
+    def _within_limits(cls, per_page: int | None, info: ValidationInfo) -> int | None:
+        assert info.context is not None
+        most = info.context["page_size_max"]
+        if per_page is not None and per_page > most:
+            raise ValueError(f"must be at most {most} (limits.page_size_max)")
+        return per_page
+
+    def filter(self) -> TaskFilter:
+        return TaskFilter(
+            self.namespace, self.name, self.version, self.status or None, self.initiator, self.source_system
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +82,8 @@ class StepBody:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskBody:
-    """A task; in a list without `context` and `steps`.
+class TaskSummaryBody:
+    """A task as it is in a list.
 
     `active_steps` are queued or running, `retrying_steps` wait for their backoff. `completion_percentage` counts steps.
     """
@@ -60,6 +110,12 @@ class TaskBody:
     active_steps: int
     retrying_steps: int
     completion_percentage: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBody(TaskSummaryBody):
+    """A task with all that is known of it."""
+
     context: dict[str, Any]
     steps: list[StepBody]
 
@@ -78,7 +134,7 @@ class PaginationBody:
 class TaskListBody:
     """A page of tasks, newest first."""
 
-    tasks: list[TaskBody]
+    tasks: list[TaskSummaryBody]
     pagination: PaginationBody
 
 
@@ -135,3 +191,5 @@ def task_body(row: Row) -> Row:
 
 
 REQUEST_SCHEMA: dict[str, Any] = TaskRequest.model_json_schema()
+
+QUERY_SCHEMA: dict[str, Any] = TaskQuery.model_json_schema()

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from http import HTTPStatus
 from typing import Any
 
 from litestar import Request
+from litestar.exceptions import NotFoundException
+from litestar.openapi import ResponseSpec
 from litestar.openapi.plugins import OpenAPIRenderPlugin
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIType, Operation, Parameter, RequestBody, Schema
 
-from tasker_host.api.bodies import REQUEST_SCHEMA
+from tasker_host.api.bodies import QUERY_SCHEMA, REQUEST_SCHEMA, ProblemBody
+from tasker_host.api.examples import REQUEST, problem_example
+from tasker_host.api.problems import PROBLEM_JSON
 
-_EXAMPLE = {"namespace": "examples_linear", "name": "mathematical_sequence", "context": {"even_number": 6}}
 _KEYWORDS = {
     "description": "description",
     "default": "default",
+    "enum": "enum",
     "format": "format",
     "minimum": "minimum",
     "maximum": "maximum",
@@ -39,13 +44,58 @@ class TaskRequestOperation(Operation):
 
     def __post_init__(self) -> None:
         self.request_body = RequestBody(
-            content={"application/json": OpenAPIMediaType(schema=_schema(REQUEST_SCHEMA), example=_EXAMPLE)},
+            content={"application/json": OpenAPIMediaType(schema=_schema(REQUEST_SCHEMA), example=REQUEST)},
             required=True,
         )
 
 
+@dataclass
+class TaskListOperation(Operation):
+    """An operation whose query is checked by a model of ours, which tells everything that is wrong with it at once."""
+
+    def __post_init__(self) -> None:
+        self.parameters = [_parameter(name, given) for name, given in QUERY_SCHEMA["properties"].items()]
+
+
+def described(
+    container: Any, example: dict[str, Any], *, status: HTTPStatus = HTTPStatus.OK, description: str
+) -> dict[int, ResponseSpec]:
+    """An answer with its schema and an example."""
+    examples = [Example(value=example)]
+    return {int(status): ResponseSpec(container, description=description, generate_examples=False, examples=examples)}
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """Problem documents that may be answered."""
+    return {
+        status: ResponseSpec(
+            ProblemBody,
+            description=HTTPStatus(status).phrase,
+            generate_examples=False,
+            media_type=PROBLEM_JSON,
+            examples=[Example(value=problem_example(status))],
+        )
+        for status in statuses
+    }
+
+
+async def only_its_own_pages(request: Request[Any, Any, Any]) -> None:
+    """Of the pages of the description only those that exist; the framework's own 404 is no problem document."""
+    if request.path_params:
+        raise NotFoundException
+
+
+def _parameter(name: str, given: dict[str, Any]) -> Parameter:
+    # A query cannot say null: what may be null may be left out.
+    (schema,) = (one for one in given.get("anyOf", [given]) if one.get("type") != "null")
+    kept = {key: value for key, value in schema.items() if key != "description"}
+    return Parameter(name, "query", _schema(kept), description=given["description"], required=False)
+
+
 def _schema(given: dict[str, Any]) -> Schema:
     """The JSON schema as the framework's object."""
+    if "$ref" in given:
+        given = QUERY_SCHEMA["$defs"][given["$ref"].rpartition("/")[2]]
     kept: dict[str, Any] = {ours: given[key] for key, ours in _KEYWORDS.items() if key in given}
     if "type" in given:
         kept["type"] = OpenAPIType(given["type"])

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("tasker.api")
 
+PROBLEM_JSON = "application/problem+json"
+
 _STATUSES: dict[type[TaskerError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
     JsonError: HTTPStatus.BAD_REQUEST,
@@ -59,7 +61,13 @@ def host_of(request: Request[Any, Any, Any]) -> Host:
 
 
 def problem(
-    status: HTTPStatus, code: str, detail: str, problems: tuple[Problem, ...] = (), **more: Any
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    problems: tuple[Problem, ...] = (),
+    *,
+    headers: dict[str, str] | None = None,
+    **more: Any,
 ) -> Response[bytes]:
     """A problem document as a response; `more` are further members."""
     content = {
@@ -71,10 +79,13 @@ def problem(
         "problems": [{"where": found.where, "message": found.message} for found in problems],
         **more,
     }
-    headers = {"Retry-After": "1"} if status is HTTPStatus.SERVICE_UNAVAILABLE else None
-    return Response(
-        dumps(content).encode(), status_code=status.value, media_type="application/problem+json", headers=headers
-    )
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = {"Retry-After": "1"}
+    return Response(dumps(content).encode(), status_code=status.value, media_type=PROBLEM_JSON, headers=headers)
+
+
+def not_ready(detail: str, **more: Any) -> Response[bytes]:
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "NOT_READY", detail, **more)
 
 
 def of_ours(_: Request[Any, Any, Any], error: TaskerError) -> Response[bytes]:
@@ -94,7 +105,14 @@ def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
     if status is HTTPStatus.NOT_FOUND:
         return problem(status, code, f"no resource at {request.url.path}; /api-docs lists what there is")
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        return problem(status, code, f"{request.method} is not allowed at {request.url.path}")
+        allowed = (error.headers or {}).get("allow", "").split(", ")
+        allow = ", ".join(sorted({*allowed, "HEAD"} if "GET" in allowed else allowed))
+        detail = f"{request.method} is not allowed at {request.url.path}; allowed there: {allow}"
+        return problem(status, code, detail, headers={"Allow": allow})
+    if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        most = host_of(request).config.settings.web.request_body_max_bytes
+        detail = f"the body is larger than the {most:,} bytes allowed (web.request_body_max_bytes)"
+        return problem(status, code, f"{detail}; pass a reference instead")
     extra = error.extra if isinstance(error.extra, list) else []
     wrong = tuple(Problem(str(one.get("key", "")), str(one.get("message", ""))) for one in extra)
     return problem(status, code, str(error.detail), wrong)
