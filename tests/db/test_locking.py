@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+from tasker_host.db.kernel import Taken
 from tests.db.conftest import done, failed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,6 +74,53 @@ async def test_a_claim_waits_for_nobody(kernel, new_kernel):
         await transaction.rollback()
     taken = await other.claim("other", 100)
     assert len(taken.steps) <= 4
+
+
+async def test_a_claim_inside_a_finish_waits_for_nobody(kernel, new_kernel):
+    """What is due belongs to a task that another finish has locked; what is ready has been taken a moment ago."""
+    await kernel.clock(NOW)
+    await kernel.submit(await kernel.template({"a": [], "b": []}))
+    a, b = (await kernel.claim()).steps
+    await kernel.finish(failed(a, retry_after=timedelta(seconds=1)))
+    await kernel.submit(await kernel.template({"c": []}), 3)
+    mine, *_ = (await kernel.claim("other", 1)).steps
+    other = await new_kernel()
+    await other.clock(NOW + timedelta(seconds=1))
+    await other.connection.execute("set lock_timeout = '1ms'")
+    async with kernel.connection.transaction():
+        await kernel.finish(done(b))
+        await kernel.claim(want=1)
+        taken = await other.finish(done(mine), worker="other", want=5)
+    assert [step.name for step in taken.steps] == ["c"]
+    await other.clock(NOW + timedelta(seconds=2))
+    assert [step.name for step in (await other.claim("other")).steps] == ["a"]
+
+
+async def test_a_finish_waits_for_a_claim_that_is_taking_over_its_step_and_is_then_too_late(kernel, new_kernel):
+    await kernel.clock(NOW)
+    await kernel.submit(await kernel.template({"a": []}))
+    (step,) = (await kernel.claim("slow")).steps
+    thief, watcher = await new_kernel(), await new_kernel()
+    await thief.clock(NOW + timedelta(minutes=1))
+    async with thief.connection.transaction():
+        assert [taken.attempt for taken in (await thief.claim("thief")).steps] == [2]
+        finishing = asyncio.create_task(kernel.finish(done(step), worker="slow"))
+        await is_waiting(watcher, kernel)
+    assert (await finishing).superseded == [step.step_uuid]
+
+
+async def test_a_finish_that_came_first_keeps_its_step_from_a_claim_that_would_take_it_over(kernel, new_kernel):
+    await kernel.clock(NOW)
+    await kernel.submit(await kernel.template({"a": []}))
+    (step,) = (await kernel.claim("slow")).steps
+    thief = await new_kernel()
+    await thief.clock(NOW + timedelta(minutes=1))
+    await thief.connection.execute("set lock_timeout = '1ms'")
+    async with kernel.connection.transaction():
+        assert (await kernel.finish(done(step), worker="slow")).superseded == []
+        assert (await thief.claim("thief")).steps == []
+    assert await kernel.messages() == 0
+    assert await thief.claim("thief") == Taken(steps=[])
 
 
 async def test_a_due_retry_whose_task_is_locked_is_left_for_the_next_round(kernel, new_kernel):

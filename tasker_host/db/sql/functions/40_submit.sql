@@ -58,7 +58,8 @@ begin
         insert into tasker.task_history (task_uuid, from_state, to_state, at)
         select task_uuid, null, state, v_now from made
     )
-    select array_agg(task_uuid order by task_uuid), sum(steps_active) <= p_want, max(rank) into v_created, v_take, v_rank from made;
+    select array_agg(task_uuid order by task_uuid), sum(steps_active) <= p_want, max(rank)
+    into v_created, v_take, v_rank from made;
 
     if v_take and p_look then
         foreach v_namespace in array p_namespaces loop

@@ -68,7 +68,8 @@ begin
                       h.worker as old_worker, s.error
         ), told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker, error, reason)
-            select task_uuid, step_uuid, was, state, p_now, attempts, case when state = 'error' then old_worker else p_worker end,
+            select task_uuid, step_uuid, was, state, p_now, attempts,
+                   case when state = 'error' then old_worker else p_worker end,
                    case when state = 'error' then error end,
                    case when was = 'in_progress' then 'worker_lost' end
             from moved
