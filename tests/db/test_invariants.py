@@ -106,7 +106,7 @@ async def hold(kernel: Kernel) -> None:
             from tasker.steps group by task_uuid) s using (task_uuid)
         where (t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed)
               <> (s.total, s.done, s.active, s.retrying, s.failed)
-           or t.state <> tasker.task_state(
+           or t.state <> tasker.task_state(t.state, t.on_failure,
                t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed)
         """
     )
