@@ -11,6 +11,7 @@ TaskerError
 │   ├── TemplateUnavailable   its handlers are not installed or failed             TEMPLATE_UNAVAILABLE
 │   ├── TaskExists            the identity is taken by another task                TASK_EXISTS
 │   ├── TaskNotFound          no task of that uuid                                 TASK_NOT_FOUND
+│   ├── StepNotFound          no step of that uuid or name                         STEP_NOT_FOUND
 │   └── IllegalMove           the state of a task or step does not allow it        MOVE_ILLEGAL
 ├── DatabaseError             the database cannot be used
 │   ├── DatabaseUnavailable   not reachable, or the connection was lost            DATABASE_UNAVAILABLE
@@ -106,6 +107,10 @@ class TaskExists(RequestError):
 
 class TaskNotFound(RequestError):
     code = "TASK_NOT_FOUND"
+
+
+class StepNotFound(RequestError):
+    code = "STEP_NOT_FOUND"
 
 
 class IllegalMove(RequestError):

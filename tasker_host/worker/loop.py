@@ -22,8 +22,8 @@ import asyncpg
 import structlog
 
 from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, Database
-from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker, steps_claim, steps_finish
-from tasker_host.db.listen import ENDED, Doorbell, Listener, work
+from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker, steps_claim, steps_finish, steps_renew
+from tasker_host.db.listen import ENDED, STOP, Doorbell, Listener, work
 from tasker_host.domain.ids import WorkerId
 from tasker_host.domain.result import Failed
 from tasker_host.errors import DatabaseUnavailable
@@ -92,11 +92,13 @@ class Worker:
         self._connection: Connection | None = None
         self._calling = asyncio.Lock()
         self._bell = True
+        self._recalled = False
         self._look_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._stop_at: float | None = None
         self._unserved: set[tuple[int, str]] = set()
         # Two calls' worth of steps alternate: one half runs while the other is being recorded.
+        self._tags = list(options.tags) or None
         self._most = max(1, min(options.max_claim, math.ceil(options.slots / 2)))
 
     # What others may call ---------------------------------------------------------------------------------------------
@@ -115,13 +117,21 @@ class Worker:
         self._bell = True
         self._rouse()
 
+    def heard(self, channel: str) -> None:
+        """A bell rang: there may be work, or steps that run here may have been taken away."""
+        if channel == STOP:
+            self._recalled = bool(len(self._slots))
+            self._rouse()
+        else:
+            self.wake()
+
     def reserve(self, steps: Mapping[str, int]) -> Taker:
         """Room for so many steps by namespace, kept until `given`; NOBODY when there is not enough."""
         want = sum(steps.values())
         if not self.connected or want > self._want() or not steps.keys() <= set(self.namespaces):
             return NOBODY
         self._reserved += want
-        return Taker(self.id, self.namespaces, want, self.options.lease, look=self._may_wait())
+        return Taker(self.id, self.namespaces, want, self.options.lease, look=self._may_wait(), tags=self._tags)
 
     def given(self, taker: Taker, steps: list[Claimed]) -> None:
         """Runs `steps`, which are leased to this worker; ends the reservation."""
@@ -161,8 +171,8 @@ class Worker:
         leases.start()
         helpers = [asyncio.create_task(self._slots.watch_overruns(), name="tasker-overruns")]
         if self.options.mode != "polling":
-            channels = [work(namespace) for namespace in self.namespaces]
-            listener = Listener(self._listen_database, channels, lambda _: self.wake(), own=self._doorbell)
+            channels = [STOP, *(work(namespace) for namespace in self.namespaces)]
+            listener = Listener(self._listen_database, channels, self.heard, own=self._doorbell)
             helpers.append(asyncio.create_task(listener.run(), name="tasker-listener"))
         try:
             await self._work()
@@ -180,6 +190,8 @@ class Worker:
 
     async def _work(self) -> None:
         while self._stop_at is None or not self._stopped(self._stop_at):
+            if self._recalled:
+                await self._give_up_what_is_lost()
             outcomes, self._outcomes = self._outcomes, []
             want = self._want()
             if not outcomes and not (want and self._may_wait()):
@@ -286,9 +298,18 @@ class Worker:
             connection = await self._connected()
             if outcomes:
                 return await steps_finish(
-                    connection, self.id, outcomes, self.namespaces, want=want, lease=self.options.lease, look=look
+                    connection,
+                    self.id,
+                    outcomes,
+                    self.namespaces,
+                    want=want,
+                    lease=self.options.lease,
+                    look=look,
+                    tags=self._tags,
                 )
-            return await steps_claim(connection, self.id, self.namespaces, want=want, lease=self.options.lease)
+            return await steps_claim(
+                connection, self.id, self.namespaces, want=want, lease=self.options.lease, tags=self._tags
+            )
         except (DatabaseUnavailable, *CONNECTION_LOST) as error:
             # What was reported may or may not have been committed: reporting it again changes nothing if it was.
             self._outcomes = outcomes + self._outcomes
@@ -333,6 +354,19 @@ class Worker:
                 kind="failed", value=error_json(refused, will_retry=False), metadata=None, retry_after=None
             )
             return await steps_finish(connection, self.id, [instead], [], want=0, lease=self.options.lease)
+
+    async def _give_up_what_is_lost(self) -> None:
+        """Asks which of the running steps are still ours, without waiting for the next renewal."""
+        self._recalled = False
+        try:
+            async with self._calling:
+                connection = await self._connected()
+                lost = await steps_renew(connection, self.id, self._slots.held(), lease=self.options.lease)
+        except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+            self._recalled = True
+            await self._disconnected(error)
+            return
+        self._slots.stop("lost", lost)
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():

@@ -22,6 +22,8 @@ class WorkerOptions:
     poll_interval_seconds: float
     shutdown_grace_seconds: float
     result_max_bytes: int
+    tags: tuple[str, ...] = ()
+    """With tags it takes only steps that ask for a subset of them; without, everything."""
 
 
 class Plans(Protocol):
