@@ -28,7 +28,7 @@ $$;
 
 -- Headers of a message: none while it is not ready.
 create or replace function tasker.queue_headers(p_rank bigint, p_lane text) returns jsonb
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
     select case when p_rank is null then null
                 when p_lane is null then jsonb_build_object('rank', p_rank)
                 else jsonb_build_object('rank', p_rank, 'lane', p_lane) end

@@ -15,7 +15,7 @@ language sql stable rows 100 as $$
     from unnest(p_steps) as u (step_uuid)
     join tasker.steps s on s.step_uuid = u.step_uuid
     join tasker.tasks t on t.task_uuid = s.task_uuid
-    join tasker.template_steps d on d.template_id = t.template_id and d.name = s.template_step
+    join tasker.template_rules d on d.template_id = t.template_id and d.name = s.template_step
     cross join lateral (
         select l.key, null::int from tasker.limits l
         where l.is_fixed and l.key in ('namespace:' || t.namespace, 'handler:' || d.handler)
@@ -296,7 +296,7 @@ begin
             join tasker.tasks t on t.task_uuid = s.task_uuid
             where (w.headers -> 'rank') is null and s.rate_at is not null and s.state = 'enqueued'
               and not exists (select from tasker.parked p where p.step_uuid = s.step_uuid)
-              and exists (select from tasker.template_steps d where d.template_id = t.template_id and d.name = s.template_step
+              and exists (select from tasker.template_rules d where d.template_id = t.template_id and d.name = s.template_step
                           and ($1 in ('namespace:' || t.namespace, 'handler:' || d.handler) or $1 = any (s.limit_keys)))$q$,
             'q_' || v_namespace || '_queue') into v_steps, v_messages, v_ranks, v_lanes
         using p_key;

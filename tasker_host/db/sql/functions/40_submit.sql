@@ -49,7 +49,10 @@ declare
     v_change record;
     v_steps uuid[] := '{}';      -- taken by the worker
     v_limited boolean := false;  -- whether some of them have business keys
+    v_special boolean;           -- whether any step may have tags, a priority or business keys
 begin
+    v_special := cardinality(array_remove(p_tags::text[], null)) > 0 or cardinality(array_remove(p_limit_keys::text[], null)) > 0
+        or exists (select from tasker.templates t where t.template_id = any (p_template) and t.is_special);
     with made as (
         insert into tasker.tasks (
             task_uuid, template_id, namespace, state, state_since, steps_total, steps_active, rank, priority, context, tags,
@@ -92,16 +95,16 @@ begin
             cross join lateral (
                 -- The task's uuid with another end: random bits for each step would cost as much as writing it.
                 select array_agg((left(t.task_uuid::text, 30) || lpad(to_hex(position), 6, '0'))::uuid order by position) as ids
-                from tasker.template_steps where template_id = t.template_id and initial) k
+                from tasker.template_steps where template_id = t.template_id) k
         ), planned as (
             select f.*, s.position, s.name, s.parents, s.children, s.reads, s.max_attempts, s.if_failed, s.priority, l.lane,
-                   case when f.limit_keys is not null then tasker.step_limit_keys(f.limit_keys, s.name) end as keys,
+                   case when v_special then tasker.step_limit_keys(f.limit_keys, s.name) end as keys,
                    coalesce(v_take and s.parents = '{}' and f.namespace = any (p_namespaces)
                             and (f.start_at is null or f.start_at <= v_now)
                             and (l.lane is null or tasker.queue_fits(l.lane, p_worker_tags)), false) as taken
-            from fresh f join tasker.template_steps s on s.template_id = f.template_id and s.initial
+            from fresh f join tasker.template_steps s on s.template_id = f.template_id
             cross join lateral (
-                select case when f.tags <> '{}' or s.tags is not null then tasker.queue_lane(f.tags || s.tags) end as lane) l
+                select case when v_special then tasker.queue_lane(f.tags || s.tags) end as lane) l
         ), made as (
             insert into tasker.steps (
                 step_uuid, task_uuid, position, name, template_step, state, state_since, waits_on, parents, children,
@@ -126,11 +129,11 @@ begin
                array_agg(m.task_uuid) as inserted_task,
                array_agg(m.step_uuid) as inserted_step,
                array_agg(case when m.taken then v_until else coalesce(t.start_at, v_now) end) as inserted_vt,
-               array_agg(case when m.taken or t.start_at > v_now then null
-                              else t.rank - coalesce(m.priority, 0) * t.aging_us end) as inserted_rank,
-               case when bool_or(m.lane is not null) then array_agg(m.lane) end as inserted_lane,
-               array_agg(m.step_uuid order by t.rank - coalesce(m.priority, 0) * t.aging_us) filter (where m.taken) as taken,
-               bool_or(m.limit_keys is not null) as limited
+               array_agg(case when m.taken or t.start_at > v_now then null when m.priority is null then t.rank
+                              else t.rank - m.priority * t.aging_us end) as inserted_rank,
+               array_agg(m.lane) filter (where v_special) as inserted_lane,
+               array_agg(m.step_uuid) filter (where m.taken) as taken,
+               coalesce(bool_or(m.limit_keys is not null) filter (where v_special), false) as limited
         from made m join tasker.tasks t on t.task_uuid = m.task_uuid
         where m.msg_id is not null
         group by t.namespace

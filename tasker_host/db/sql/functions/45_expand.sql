@@ -79,7 +79,7 @@ begin
                       || case when d.parallelism is not null then array['batch:' || p_step] else '{}' end, '{}'),
                p_step
         from fresh f
-        join tasker.template_steps d on d.template_id = v_task.template_id and d.name = f.template_step
+        join tasker.template_rules d on d.template_id = v_task.template_id and d.name = f.template_step
         left join parents_of p on p.child = f.step_uuid
         left join children_of c on c.parent = f.step_uuid
         returning 1

@@ -69,7 +69,7 @@ begin
             steps_retrying = j.retrying, steps_failed = j.failed, state = j.state,
             state_since = case when j.was = j.state then t.state_since else p_now end,
             completed_at = case when j.state not in ('complete', 'error', 'cancelled', 'resolved_manually') then null
-                                when j.was = j.state then t.completed_at else p_now end
+                                when j.was = j.state then coalesce(t.completed_at, p_now) else p_now end
         from judged j where t.task_uuid = j.task_uuid
         returning t.task_uuid, j.was, t.state
     ), told as (

@@ -146,29 +146,30 @@ begin
             update tasker.tasks t
             set steps_done = t.steps_done + d.done, steps_active = t.steps_active + d.active,
                 steps_retrying = t.steps_retrying + d.retrying, steps_failed = t.steps_failed + d.failed,
-                steps_forgiven = t.steps_forgiven + d.forgiven, state = d.new_state,
-                state_since = case when d.new_state = t.state then t.state_since else v_now end,
-                completed_at = case when d.new_state in ('complete', 'error') and d.new_state <> t.state then v_now
-                               else t.completed_at end
-            from (
-                select c.*, o.state as old_state, tasker.task_state(
-                    o.state, o.on_failure, o.steps_total, o.steps_done + o.steps_forgiven + c.done + c.forgiven,
-                    o.steps_active + c.active, o.steps_retrying + c.retrying, o.steps_failed + c.failed) as new_state
+                steps_forgiven = t.steps_forgiven + d.forgiven,
+                state = tasker.task_state(
+                    t.state, t.on_failure, t.steps_total, t.steps_done + t.steps_forgiven + d.done + d.forgiven,
+                    t.steps_active + d.active, t.steps_retrying + d.retrying, t.steps_failed + d.failed),
+                state_since = case when tasker.task_state(
+                    t.state, t.on_failure, t.steps_total, t.steps_done + t.steps_forgiven + d.done + d.forgiven,
+                    t.steps_active + d.active, t.steps_retrying + d.retrying, t.steps_failed + d.failed) = t.state
+                    then t.state_since else v_now end,
+                completed_at = case when t.steps_done + t.steps_forgiven + d.done + d.forgiven = t.steps_total
+                               and t.completed_at is null then v_now else t.completed_at end
             from (
                 select task_uuid, sum(done)::int as done, sum(active)::int as active, sum(retrying)::int as retrying,
-                       sum(failed)::int as failed, sum(forgiven)::int as forgiven
+                       sum(failed)::int as failed, sum(forgiven)::int as forgiven, min(task_state) as old_state
                 from (
                     select task_uuid, (state = 'complete')::int as done,
                            -(state in ('complete', 'error', 'waiting_for_retry', 'cancelled'))::int as active,
                            (state = 'waiting_for_retry')::int as retrying,
                            (state = 'error' and if_failed is distinct from 'forgive')::int as failed,
-                           (state = 'error' and if_failed is not distinct from 'forgive')::int as forgiven
+                           (state = 'error' and if_failed is not distinct from 'forgive')::int as forgiven, task_state
                     from moved
                     union all
-                    select task_uuid, 0, 1, 0, 0, 0 from child where state <> 'pending'
+                    select task_uuid, 0, 1, 0, 0, 0, null from child where state <> 'pending'
                 ) change
                 group by task_uuid
-            ) c join tasker.tasks o on o.task_uuid = c.task_uuid
             ) d
             where t.task_uuid = d.task_uuid
             returning t.task_uuid, d.old_state, t.state

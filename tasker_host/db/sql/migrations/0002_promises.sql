@@ -21,17 +21,28 @@ begin
 end
 $$;
 
-alter table tasker.templates add column on_failure text not null default 'block' check (on_failure in ('block', 'fail'));
+alter table tasker.templates
+    add column on_failure text not null default 'block' check (on_failure in ('block', 'fail')),
+    add column is_special boolean not null default false;    -- some of its steps have tags or a priority
 
--- All steps of a template, also those that a task gets while it runs.
 alter table tasker.template_steps
-    add column initial boolean not null default true,      -- a task starts with it; edges are of such steps only
-    add column handler text not null default '',
     add column if_failed text check (if_failed in ('forgive', 'stop_batch')),
     add column priority smallint,
-    add column tags text[],
-    add column concurrency_limit int,                      -- of its business key
-    add column parallelism int;                            -- of the instances of a batch worker
+    add column tags text[];
+
+-- The rules of all steps of a template, also of those that a task gets while it runs.
+create table tasker.template_rules (
+    template_id int not null references tasker.templates (template_id),
+    name text not null,
+    handler text not null,
+    max_attempts int not null check (max_attempts >= 1),
+    if_failed text check (if_failed in ('forgive', 'stop_batch')),
+    priority smallint,
+    tags text[],
+    concurrency_limit int,                                 -- of its business key
+    parallelism int,                                       -- of the instances of a batch worker
+    primary key (template_id, name)
+);
 
 alter table tasker.tasks
     add column on_failure text not null default 'block',
@@ -84,4 +95,3 @@ create table tasker.parked (
 create index parked_by_key on tasker.parked (key, rank);
 create index parked_of_task on tasker.parked (task_uuid);
 create index steps_made_by on tasker.steps (made_by) where made_by is not null;
-create unique index template_steps_by_name on tasker.template_steps (template_id, name);
