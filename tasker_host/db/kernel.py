@@ -36,7 +36,7 @@ class Claimed(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one attempt; `value` is the step's value or its error, as JSON text.
+    """What became of one attempt; `value` is the step's value, its error or its checkpoint, as JSON text.
 
     `retry_after` set on a failure means the step waits that long and is tried again; unset, it is in error.
     """
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
     task_uuid: UUID
     step_uuid: UUID
     attempt: int
-    kind: Literal["succeeded", "failed", "released"]
+    kind: Literal["succeeded", "failed", "released", "checkpointed"]
     value: str | None
     took_ms: float | None
     retry_after: timedelta | None

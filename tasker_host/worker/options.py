@@ -44,3 +44,4 @@ class WorkerCounts:
     retried: int = 0
     released: int = 0
     superseded: int = 0
+    checkpoints: int = 0
