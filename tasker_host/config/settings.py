@@ -145,6 +145,8 @@ class LimitsSettings(_Section):
     context_max_depth: int = Field(ge=1, le=MAX_CONTEXT_DEPTH, description="Nesting of a task's context.")
     result_max_bytes: int = Field(ge=1_024, le=268_435_456, description="The value that a handler returns, as JSON.")
     page_size_max: int = Field(ge=1, le=1_000, description="Rows in one page of the API.")
+    decision_steps_max: int = Field(ge=1, le=10_000, description="Steps that one decision may choose.")
+    decision_depth_max: int = Field(ge=1, le=100, description="Decisions one after the other.")
 
 
 class TelemetrySettings(_Section):

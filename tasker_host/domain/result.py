@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,51 @@ class Checkpoint:
     cursor: Any
     items_processed: int = 0
     accumulated_results: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a decision step chose: the steps below it that the task gets. `routing` is kept with it, for readers."""
+
+    step_names: tuple[str, ...] = ()
+    routing: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def route(cls, steps: Iterable[str], **routing: Any) -> Decision:
+        """These steps are made."""
+        return cls((steps,) if isinstance(steps, str) else tuple(steps), routing)
+
+    @classmethod
+    def skip(cls, reason: str, **routing: Any) -> Decision:
+        """None is made."""
+        return cls((), {"reason": reason, **routing})
+
+    def as_value(self) -> dict[str, Any]:
+        """The value of the decision's step."""
+        if not self.step_names:
+            return {DECISION_OUTCOME: {"type": "no_branches"}, **self.routing}
+        return {DECISION_OUTCOME: {"type": "create_steps", "step_names": list(self.step_names)}, **self.routing}
+
+
+DECISION_OUTCOME = "decision_point_outcome"
+"""The key under which a decision's value holds what it chose."""
+
+
+def decision_of(value: Any) -> Decision:
+    """What the value of a decision's step chose. Raises ValueError that says what was found."""
+    if isinstance(value, Decision):
+        return value
+    outcome = value.get(DECISION_OUTCOME, value) if isinstance(value, Mapping) else value
+    kind = outcome.get("type") if isinstance(outcome, Mapping) else None
+    if kind == "no_branches":
+        return Decision()
+    names = outcome.get("step_names") if kind == "create_steps" else None
+    if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+        return Decision(tuple(names))
+    raise ValueError(
+        f"a decision returns Decision.route([…]), Decision.skip(…) or {{{DECISION_OUTCOME!r}: {{'type': 'create_steps',"
+        f" 'step_names': […]}} or {{'type': 'no_branches'}}}} (got {repr(value)[:80]})"
+    )
 
 
 StepResult = Succeeded | Failed

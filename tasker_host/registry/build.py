@@ -22,7 +22,12 @@ def registry_of(roster: Roster, config: Config) -> Registry:
     return Registry(
         [handler for contribution in active for handler in contribution.handlers],
         [*(template for contribution in active for template in contribution.templates), *_own(config, active)],
-        Defaults(backoff, config.settings.worker.handler_timeout_seconds),
+        Defaults(
+            backoff,
+            config.settings.worker.handler_timeout_seconds,
+            config.settings.limits.decision_steps_max,
+            config.settings.limits.decision_depth_max,
+        ),
         middleware=[middleware for contribution in active for middleware in contribution.middleware],
         classifiers=[classifier for contribution in active for classifier in contribution.classifiers],
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
+from tasker_host.domain.batches import BatchConfig, Batches, batches_of
+from tasker_host.domain.expansion import NewStep, expand_batches, expand_decision
+from tasker_host.domain.result import decision_of
+from tasker_host.domain.states import StepType
 from tasker_host.domain.suggest import did_you_mean
-from tasker_host.domain.template import TaskTemplate
+from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.errors import Problem
 from tasker_host.handlers.resolve import HandlerNames
 from tasker_host.hooks.bound import BindError, BoundHandler
@@ -21,6 +26,8 @@ class Defaults:
 
     backoff: BackoffPolicy
     timeout_seconds: float
+    decision_steps_max: int = 100
+    decision_depth_max: int = 20
 
 
 class Registry:
@@ -89,8 +96,36 @@ class Registry:
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
                 in_thread=handler.runs_in == "thread",
+                expand=self._expander(template, step),
             )
         return plans
+
+    def _expander(
+        self, template: TaskTemplate, step: StepDefinition
+    ) -> Callable[[Any], tuple[Any, list[NewStep]]] | None:
+        if step.type is StepType.DECISION:
+
+            def decide(result: Any) -> tuple[Any, list[NewStep]]:
+                decision = decision_of(result)
+                made = expand_decision(
+                    template,
+                    step.name,
+                    decision,
+                    max_steps=self._defaults.decision_steps_max,
+                    max_depth=self._defaults.decision_depth_max,
+                )
+                return (decision.as_value() if result is decision else result), made
+
+            return decide
+        if step.type is StepType.BATCHABLE:
+
+            def analyze(result: Any) -> tuple[Any, list[NewStep]]:
+                batches = batches_of(result)
+                plain = isinstance(result, Batches | BatchConfig)
+                return (batches.as_value() if plain else result), expand_batches(template, step.name, batches)
+
+            return analyze
+        return None
 
     def _problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
         problems = []

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
+from tasker_host.domain.expansion import NewStep
 from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.hooks.bound import BoundHandler
+
+Expand = Callable[[Any], tuple[Any, list[NewStep]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +27,7 @@ class StepPlan:
     retryable: bool
     timeout_seconds: float
     in_thread: bool
+    expand: Expand | None = None
+    """For decisions and analyzers: from what the handler returned to the step's value and the steps it adds.
+
+    Raises ValueError when the template does not allow these."""

@@ -48,11 +48,19 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
     if type(result) is Checkpoint:
         return _checkpointed(step, plan, result, took_ms, result_max_bytes)
     metadata: str | None = None
+    expand: str | None = None
     try:
         if type(result) is Succeeded:
             if result.metadata:
                 metadata = dumps(result.metadata)
             result = result.value
+        if plan.expand is not None:
+            try:
+                result, steps = plan.expand(result)
+            except ValueError as error:
+                refused = Failed(str(error), "permanent_error", retryable=False, error_code="EXPANSION_REFUSED")
+                return outcome_of_failure(step, plan, refused, took_ms)
+            expand = dumps([new.as_json() for new in steps]) if steps else None
         value = dumps(result)
     except JsonError as error:
         refused = _refused(plan, f"what JSON cannot hold: {error}", "RESULT_NOT_JSON")
@@ -66,7 +74,7 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
             "RESULT_TOO_LARGE",
         )
         return outcome_of_failure(step, plan, refused, took_ms)
-    return Outcome(step.task_uuid, step.step_uuid, step.attempt, "succeeded", value, took_ms, None, metadata)
+    return Outcome(step.task_uuid, step.step_uuid, step.attempt, "succeeded", value, took_ms, None, metadata, expand)
 
 
 def _checkpointed(step: Claimed, plan: StepPlan, checkpoint: Checkpoint, took_ms: float, max_bytes: int) -> Outcome:

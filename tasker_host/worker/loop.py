@@ -327,7 +327,7 @@ class Worker:
         """Within a handler's own transaction: its outcome only, what comes next is left to the queue."""
         return await steps_finish(connection, self.id, [outcome], [], want=0, lease=self.options.lease, tags=self._tags)
 
-    def _committed(self, outcome: Outcome, taken: Taken) -> None:
+    def _committed(self, taken: Taken) -> None:
         if not taken.superseded:
             self.counts.succeeded += 1
         self._tell(taken)

@@ -51,7 +51,7 @@ class Slots:
         finished: Callable[[Claimed, Outcome], None],
         *,
         transaction: Callable[[], StepTransaction],
-        committed: Callable[[Outcome, Taken], None],
+        committed: Callable[[Taken], None],
         thread_slots: int,
         result_max_bytes: int,
         classifiers: Sequence[Classifier],
@@ -147,7 +147,7 @@ class Slots:
         except Exception as error:
             # Undone, or, when the connection was lost in the commit, perhaps not: then this outcome changes nothing.
             return outcome_of_error(running.step, running.plan, error, outcome.took_ms or 0.0, self._classifiers)
-        self._committed(outcome, taken)
+        self._committed(taken)
         return None
 
     async def _call(self, running: _Running, context: StepContext) -> Any:

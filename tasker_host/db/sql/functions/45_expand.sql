@@ -1,6 +1,9 @@
 -- Steps that a decision or an analyzer adds to its running task, within the call that finishes it.
 --
--- p_expand is {"steps": [{"name", "template_step", "parents": [[candidate names], …], "reads": [names] or null, "inputs"}]}.
+-- p_expand is [{"name", "template_step", "parents": [[candidate names], …], "reads": [names] or null, "inputs", "if_all": [names],
+-- "if_any": [names]}], parents before children (domain/expansion.py).
+-- A step with conditions is made only if all of these, and any of these, exist by then. One left without a parent hangs on
+-- the step that adds it.
 -- Of the candidates of a parent the first one that exists counts; a further one (a decision that may yet make the first) only
 -- while it has not come to its end. A step that exists already is not made again: it gets the parents that it lacks.
 -- `reads` null: the values of its parents.
@@ -19,6 +22,8 @@ as $$
 declare
     v_task record;
     v_base int;
+    v_names text[];              -- of the steps there are, and those that are to be made
+    v_step record;
     v_made int;
     v_fresh int;
 begin
@@ -29,12 +34,25 @@ begin
     if not found then
         return;    -- its outcome will not count either
     end if;
-    select max(position) into v_base from tasker.steps where task_uuid = p_task;
+    select max(position), array_agg(name) into v_base, v_names from tasker.steps where task_uuid = p_task;
+    v_names := v_names || array(select w ->> 'name' from json_array_elements(p_expand) w
+                                where w -> 'if_all' is null and w -> 'if_any' is null);
+    for v_step in
+        select w ->> 'name' as name, w -> 'if_all' as if_all, w -> 'if_any' as if_any
+        from json_array_elements(p_expand) with ordinality as e (w, position)
+        where w -> 'if_all' is not null or w -> 'if_any' is not null order by position
+    loop
+        if array(select json_array_elements_text(v_step.if_all)) <@ v_names
+           and (v_step.if_any is null or array(select json_array_elements_text(v_step.if_any)) && v_names) then
+            v_names := v_names || v_step.name;
+        end if;
+    end loop;
 
     with wanted as materialized (
         select w.position, w.value ->> 'name' as name, w.value ->> 'template_step' as template_step,
                w.value -> 'parents' as parents, w.value -> 'reads' as reads, w.value -> 'inputs' as inputs
-        from json_array_elements(p_expand -> 'steps') with ordinality as w (value, position)
+        from json_array_elements(p_expand) with ordinality as w (value, position)
+        where (w.value -> 'if_all' is null and w.value -> 'if_any' is null) or w.value ->> 'name' = any (v_names)
     ), there as materialized (
         select s.step_uuid, s.name, s.state, s.if_failed, s.parents, tasker.is_satisfied(s.state, s.if_failed) as is_satisfied
         from tasker.steps s where s.task_uuid = p_task
@@ -45,7 +63,7 @@ begin
         select step_uuid, name, is_satisfied, true as is_there from there
         union all
         select step_uuid, name, false, false from fresh
-    ), edge as materialized (
+    ), chosen as materialized (
         -- child, parent: the first candidate that exists
         select distinct c.child, c.parent, c.is_satisfied
         from (
@@ -58,6 +76,10 @@ begin
             order by w.name, d.position, n.position
         ) c
         where c.preference = 1 or not c.is_satisfied
+    ), edge as materialized (
+        select child, parent, is_satisfied from chosen
+        union all
+        select f.step_uuid, p_step, false from fresh f where not exists (select from chosen c where c.child = f.step_uuid)
     ), parents_of as materialized (
         select child, array_agg(parent order by parent) as parents, (count(*) filter (where not is_satisfied))::int as open
         from edge group by child

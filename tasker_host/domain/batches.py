@@ -1,0 +1,160 @@
+"""Cutting work into batches: ranges that cover every item exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+OUTCOME = "batch_processing_outcome"
+"""The key under which an analyzer's value holds its batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """One batch: from `start_cursor` (inclusive) to `end_cursor` (exclusive), any JSON values; `batch_size` items.
+
+    `more` are further keys, handed on as they are.
+    """
+
+    batch_id: str
+    start_cursor: Any
+    end_cursor: Any
+    batch_size: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        known: dict[str, Any] = {
+            "batch_id": self.batch_id,
+            "start_cursor": self.start_cursor,
+            "end_cursor": self.end_cursor,
+        }
+        if self.batch_size is not None:
+            known["batch_size"] = self.batch_size
+        return {**known, **self.more}
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What an analyzer asks for: a worker for each cursor; none of them: one worker that has nothing to do.
+
+    `worker_template` names the batch_worker step; None: the one below the analyzer.
+    """
+
+    cursors: tuple[Cursor, ...] = ()
+    total_items: int = 0
+    worker_template: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_value(self) -> dict[str, Any]:
+        """The value of the analyzer's step."""
+        if not self.cursors:
+            return {OUTCOME: {"type": "no_batches"}, **self.metadata}
+        outcome: dict[str, Any] = {"type": "create_batches"}
+        if self.worker_template is not None:
+            outcome["worker_template_name"] = self.worker_template
+        outcome |= {
+            "worker_count": len(self.cursors),
+            "cursor_configs": [cursor.as_json() for cursor in self.cursors],
+            "total_items": self.total_items,
+        }
+        return {OUTCOME: outcome, **self.metadata}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchConfig:
+    """`total_items` items in batches of `batch_size`; with `max_batches` in fewer and larger ones.
+
+    `start` is the first cursor: a number, or a datetime, and then the items are seconds.
+    """
+
+    total_items: int
+    batch_size: int
+    max_batches: int | None = None
+    start: int | datetime = 0
+    worker_template: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def batches(self) -> Batches:
+        """Cut. Raises ValueError when the numbers make no sense."""
+        ranges = cursor_ranges(self.total_items, self.batch_size, max_batches=self.max_batches)
+        cursors = tuple(
+            Cursor(batch_id(number), self._at(start), self._at(end), end - start)
+            for number, (start, end) in enumerate(ranges, start=1)
+        )
+        return Batches(cursors, self.total_items, self.worker_template, self.metadata)
+
+    def _at(self, offset: int) -> Any:
+        if isinstance(self.start, datetime):
+            return (self.start + timedelta(seconds=offset)).isoformat()
+        return self.start + offset
+
+
+def cursor_ranges(total_items: int, batch_size: int, *, max_batches: int | None = None) -> list[tuple[int, int]]:
+    """Half-open ranges from 0 that cover `total_items` exactly once, each of `batch_size` but the last.
+
+    When that would be more than `max_batches`, the batches are made larger. Raises ValueError.
+    """
+    if total_items < 0:
+        raise ValueError(f"total_items must not be negative (got {total_items})")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1 (got {batch_size})")
+    if max_batches is not None and max_batches < 1:
+        raise ValueError(f"max_batches must be at least 1 (got {max_batches})")
+    if max_batches is not None:
+        batch_size = max(batch_size, -(-total_items // max_batches))
+    return [(start, min(start + batch_size, total_items)) for start in range(0, total_items, batch_size)]
+
+
+def batch_id(number: int) -> str:
+    """The id of the batch of that number, from 1: 001, 002 …"""
+    return f"{number:03}"
+
+
+def batches_of(value: Any) -> Batches:
+    """The batches that the value of an analyzer's step asks for. Raises ValueError that says what was found."""
+    if isinstance(value, Batches):
+        return value
+    if isinstance(value, BatchConfig):
+        return value.batches()
+    outcome = value.get(OUTCOME, value) if isinstance(value, Mapping) else value
+    if outcome == "no_batches":
+        return Batches()
+    kind = outcome.get("type") if isinstance(outcome, Mapping) else None
+    if kind == "no_batches":
+        return Batches()
+    if kind != "create_batches":
+        raise ValueError(
+            f"an analyzer returns BatchConfig(…), Batches(…) or {{{OUTCOME!r}: {{'type': 'create_batches', …}}}}"
+            f" (got {_shown(value)})"
+        )
+    configs = outcome.get("cursor_configs")
+    if not isinstance(configs, Sequence) or isinstance(configs, str) or not configs:
+        raise ValueError(f"cursor_configs must be a list with an entry for each worker (got {_shown(configs)})")
+    cursors = tuple(_cursor(config, number) for number, config in enumerate(configs, start=1))
+    total = outcome.get("total_items")
+    if not isinstance(total, int):
+        total = sum(cursor.batch_size or 0 for cursor in cursors)
+    name = outcome.get("worker_template_name")
+    if name is not None and not isinstance(name, str):
+        raise ValueError(f"worker_template_name must be the name of a batch_worker step (got {_shown(name)})")
+    return Batches(cursors, total, name)
+
+
+def _cursor(config: Any, number: int) -> Cursor:
+    if not isinstance(config, Mapping):
+        raise ValueError(f"cursor_configs[{number - 1}] must be an object (got {_shown(config)})")
+    given = dict(config)
+    name = given.pop("batch_id", batch_id(number))
+    if not isinstance(name, str | int) or isinstance(name, bool) or not str(name):
+        raise ValueError(f"cursor_configs[{number - 1}].batch_id must be text (got {_shown(name)})")
+    size = given.pop("batch_size", None)
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
+        raise ValueError(f"cursor_configs[{number - 1}].batch_size must be a whole number (got {_shown(size)})")
+    return Cursor(str(name), given.pop("start_cursor", None), given.pop("end_cursor", None), size, given)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
