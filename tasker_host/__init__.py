@@ -10,18 +10,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
     from tasker_host.domain.context import StepContext
-    from tasker_host.domain.result import Failed, StepResult, Succeeded
+    from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
     from tasker_host.domain.template import TaskTemplate
     from tasker_host.errors import PermanentError, RetryableError
-    from tasker_host.handlers.declare import From, Input, depends_on, inputs, step_handler
+    from tasker_host.handlers.declare import (
+        From,
+        Input,
+        batch_analyzer,
+        batch_worker,
+        decision_handler,
+        depends_on,
+        inputs,
+        step_handler,
+    )
     from tasker_host.handlers.step import StepHandler
     from tasker_host.hooks.records import Classifier, Handler, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
 __all__ = [
+    "BatchConfig",
+    "BatchWorkerContext",
+    "Batches",
+    "Checkpoint",
     "Classifier",
+    "Cursor",
+    "Decision",
     "Failed",
     "From",
     "Handler",
@@ -35,6 +51,9 @@ __all__ = [
     "StepResult",
     "Succeeded",
     "TaskTemplate",
+    "batch_analyzer",
+    "batch_worker",
+    "decision_handler",
     "depends_on",
     "hookimpl",
     "inputs",
@@ -42,11 +61,21 @@ __all__ = [
 ]
 
 _HOMES = {
+    "domain.batches": ("BatchConfig", "BatchWorkerContext", "Batches", "Cursor"),
     "domain.context": ("StepContext",),
-    "domain.result": ("Failed", "StepResult", "Succeeded"),
+    "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),
     "domain.template": ("TaskTemplate",),
     "errors": ("PermanentError", "RetryableError"),
-    "handlers.declare": ("From", "Input", "depends_on", "inputs", "step_handler"),
+    "handlers.declare": (
+        "From",
+        "Input",
+        "batch_analyzer",
+        "batch_worker",
+        "decision_handler",
+        "depends_on",
+        "inputs",
+        "step_handler",
+    ),
     "handlers.step": ("StepHandler",),
     "hooks.records": ("Classifier", "Handler", "Middleware"),
     "hooks.specs": ("hookimpl",),

@@ -91,6 +91,49 @@ class BatchConfig:
         return self.start + offset
 
 
+@dataclass(frozen=True, slots=True)
+class BatchWorkerContext:
+    """The batch of one worker: from `start_cursor` (inclusive) to `end_cursor` (exclusive).
+
+    `cursor` is the whole cursor as the analyzer gave it, `batch_index` counts from 0 in `total_batches`, `metadata` is
+    what the analyzer said of all batches. With `is_no_op` there is nothing to do: no batch was made.
+    """
+
+    batch_id: str
+    cursor: Mapping[str, Any]
+    batch_index: int
+    total_batches: int
+    is_no_op: bool
+    metadata: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, step_inputs: Mapping[str, Any]) -> BatchWorkerContext | None:
+        """From what the analyzer wrote for the worker; None when it wrote nothing."""
+        cursor, metadata = step_inputs.get("cursor"), step_inputs.get("batch_metadata")
+        if not isinstance(cursor, Mapping) or not isinstance(metadata, Mapping):
+            return None
+        return cls(
+            str(metadata.get("batch_id")),
+            cursor,
+            int(metadata.get("batch_index", 0)),
+            int(metadata.get("total_batches", 0)),
+            bool(step_inputs.get("is_no_op")),
+            metadata,
+        )
+
+    @property
+    def start_cursor(self) -> Any:
+        return self.cursor.get("start_cursor")
+
+    @property
+    def end_cursor(self) -> Any:
+        return self.cursor.get("end_cursor")
+
+    @property
+    def batch_size(self) -> int | None:
+        return self.cursor.get("batch_size")
+
+
 def cursor_ranges(total_items: int, batch_size: int, *, max_batches: int | None = None) -> list[tuple[int, int]]:
     """Half-open ranges from 0 that cover `total_items` exactly once, each of `batch_size` but the last.
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from tasker_host.domain.batches import BatchWorkerContext
+
+Transactions = Callable[[], AbstractAsyncContextManager[Any]]
+
 
 @dataclass(slots=True)
 class StepContext:
@@ -34,7 +38,9 @@ class StepContext:
     config: Mapping[str, Any] = field(default_factory=dict)
     step_inputs: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Mapping[str, Any] | None = None
-    transactions: Callable[[], AbstractAsyncContextManager[Any]] | None = field(default=None, repr=False, compare=False)
+    _transactions: Callable[[], AbstractAsyncContextManager[Any]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def transaction(self) -> AbstractAsyncContextManager[Any]:
         """An asyncpg connection whose commit is the completion of this step.
@@ -44,9 +50,9 @@ class StepContext:
         dies, nothing of it remains. Only for handlers that run on the event loop; each holds a connection of the pool
         (`database.pool_size`) until it ends.
         """
-        if self.transactions is None:
+        if self._transactions is None:
             raise RuntimeError("context.transaction() is for async handlers that a worker runs")
-        return self.transactions()
+        return self._transactions()
 
     def get_input(self, key: str) -> Any:
         """The field `key` of the task's context; None when absent."""
@@ -99,6 +105,11 @@ class StepContext:
 
     def is_last_retry(self) -> bool:
         return self.attempt >= self.max_attempts
+
+    @property
+    def batch(self) -> BatchWorkerContext | None:
+        """The batch that this step is to do; None when it is not the worker of one."""
+        return BatchWorkerContext.of(self.step_inputs)
 
     @property
     def checkpoint_cursor(self) -> Any:

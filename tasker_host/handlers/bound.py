@@ -98,6 +98,7 @@ def _bound(
         handler is not None,
         method,
         for_method,
+        named.worker_template,
     )
 
 
@@ -143,6 +144,8 @@ def _wrong_options(named: Named) -> list[str]:
         problems.append(f"the version must be text like '1.0.0' (got {named.version!r})")
     if named.runs_in not in (None, "loop", "thread"):
         problems.append(f"runs_in must be 'loop' or 'thread' (got {named.runs_in!r})")
+    if not isinstance(named.worker_template, str | None):
+        problems.append(f"worker_template must be the name of a step (got {named.worker_template!r})")
     given = named.retry_on if isinstance(named.retry_on, tuple | list) else (named.retry_on,)
     if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in given):
         problems.append(f"retry_on must be exception classes (got {named.retry_on!r})")

@@ -42,6 +42,7 @@ class Named:
     version: Any
     retry_on: Any
     runs_in: Any
+    worker_template: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,51 @@ def step_handler(
     def decorate(function: Function) -> Function:
         said = declaration(function)
         return _mark(function, replace(said, names=(*said.names, Named(name, version, retry_on, runs_in))))
+
+    return decorate
+
+
+def decision_handler(
+    name: str,
+    *,
+    version: str = "1.0.0",
+    retry_on: tuple[type[BaseException], ...] = (),
+    runs_in: RunsIn | None = None,
+) -> Callable[[Function], Function]:
+    """As `step_handler`, for a step of type `decision`: it returns `Decision.route([…])` or `Decision.skip(…)`."""
+    return step_handler(name, version=version, retry_on=retry_on, runs_in=runs_in)
+
+
+def batch_worker(
+    name: str,
+    *,
+    version: str = "1.0.0",
+    retry_on: tuple[type[BaseException], ...] = (),
+    runs_in: RunsIn | None = None,
+) -> Callable[[Function], Function]:
+    """As `step_handler`, for a step of type `batch_worker`: a parameter named `batch` is given its batch."""
+    return step_handler(name, version=version, retry_on=retry_on, runs_in=runs_in)
+
+
+def batch_analyzer(
+    name: str,
+    *,
+    worker_template: str | None = None,
+    version: str = "1.0.0",
+    retry_on: tuple[type[BaseException], ...] = (),
+    runs_in: RunsIn | None = None,
+) -> Callable[[Function], Function]:
+    """As `step_handler`, for a step of type `batchable`: it returns a `BatchConfig` or `Batches`.
+
+    `worker_template` names the `batch_worker` step, where more than one depends on the analyzer.
+    """
+    if not isinstance(name, str):
+        raise TypeError('@batch_analyzer needs a name: write @batch_analyzer("imports.analyze")')
+
+    def decorate(function: Function) -> Function:
+        said = declaration(function)
+        named = Named(name, version, retry_on, runs_in, worker_template)
+        return _mark(function, replace(said, names=(*said.names, named)))
 
     return decorate
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tasker_host.domain.batches import BatchWorkerContext
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.handlers.annotations import (
@@ -31,12 +32,15 @@ from tasker_host.handlers.values import (
     checker,
     input_field,
     step_value,
+    the_batch,
+    the_checkpoint,
     the_context,
     whole_input,
 )
 from tasker_host.hooks.bound import BindError, Injected
 
 _CONTEXT_NAMES = ("context", "_context")
+_BATCH_NAMES = ("batch", "batch_context")
 _MODELS = "inputs"
 """Parameter that `@inputs(Model)` fills when none is annotated with the model."""
 
@@ -204,6 +208,12 @@ class _Planner:
         elif self._is_context(name, bare):
             found.getters[name] = the_context
             found.injected.append(Injected(name, "context"))
+        elif _is_batch(name, bare):
+            found.getters[name] = the_batch
+            found.injected.append(Injected(name, "batch"))
+        elif name == "checkpoint" and bare in (REQUIRED, Any):
+            found.getters[name] = the_checkpoint
+            found.injected.append(Injected(name, "checkpoint"))
         elif self.settings is not None and isinstance(bare, type) and is_settings(bare, self.settings):
             found.constants[name] = self.settings
             found.injected.append(Injected(name, "settings", type=name_of(bare)))
@@ -277,6 +287,12 @@ class _Planner:
             first = str(error).partition("\n")[0]
             self.problems.append(f"parameter '{name}': values cannot be checked as {name_of(kind)}: {first}")
             return None
+
+
+def _is_batch(name: str, bare: Any) -> bool:
+    if bare in (REQUIRED, Any):
+        return name in _BATCH_NAMES
+    return bare is BatchWorkerContext or BatchWorkerContext in typing.get_args(bare)
 
 
 def _near_context(name: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
 from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from tasker_host.domain.batches import BatchWorkerContext
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.faults import Path, faults, path_text
 from tasker_host.domain.suggest import did_you_mean
@@ -71,6 +72,14 @@ def checker(kind: Any, subject: str, start: Path = ()) -> Check:
 
 def the_context(context: StepContext) -> StepContext:
     return context
+
+
+def the_batch(context: StepContext) -> BatchWorkerContext | None:
+    return context.batch
+
+
+def the_checkpoint(context: StepContext) -> Mapping[str, Any] | None:
+    return context.checkpoint
 
 
 def whole_input(check: Check | None) -> Getter:

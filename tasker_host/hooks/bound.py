@@ -28,7 +28,7 @@ class Injected:
     """
 
     parameter: str
-    source: Literal["context", "settings", "input", "step"]
+    source: Literal["context", "settings", "input", "step", "batch", "checkpoint"]
     key: str = ""
     type: str = ""
     required: bool = True
@@ -66,6 +66,8 @@ class BoundHandler:
     is_class: bool = False
     method: str = "call"
     _for_method: Callable[[str], BoundHandler] | None = field(default=None, repr=False, compare=False)
+    worker_template: str | None = None
+    """Of an analyzer: the batch_worker step that it said on its own."""
 
     def for_method(self, method: str | None) -> BoundHandler:
         """The handler that calls `method` of the same object. Raises BindError when it has no such method."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
@@ -17,7 +17,7 @@ from tasker_host.errors import Problem
 from tasker_host.handlers.resolve import HandlerNames
 from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.hooks.records import Classifier, Middleware
-from tasker_host.registry.plan import StepPlan
+from tasker_host.registry.plan import Expand, StepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +96,11 @@ class Registry:
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
                 in_thread=handler.runs_in == "thread",
-                expand=self._expander(template, step),
+                expand=self._expander(template, step, handler),
             )
         return plans
 
-    def _expander(
-        self, template: TaskTemplate, step: StepDefinition
-    ) -> Callable[[Any], tuple[Any, list[NewStep]]] | None:
+    def _expander(self, template: TaskTemplate, step: StepDefinition, handler: BoundHandler) -> Expand | None:
         if step.type is StepType.DECISION:
 
             def decide(result: Any) -> tuple[Any, list[NewStep]]:
@@ -121,6 +119,8 @@ class Registry:
 
             def analyze(result: Any) -> tuple[Any, list[NewStep]]:
                 batches = batches_of(result)
+                if batches.worker_template is None and handler.worker_template is not None:
+                    batches = replace(batches, worker_template=handler.worker_template)
                 plain = isinstance(result, Batches | BatchConfig)
                 return (batches.as_value() if plain else result), expand_batches(template, step.name, batches)
 

@@ -117,7 +117,7 @@ class Slots:
         try:
             context = context_of(step, plan)
             if not plan.in_thread:
-                context.transactions = _opener(running, self._transaction)
+                context._transactions = _opener(running, self._transaction)
             if self._middleware:
                 result = await self._through_middleware(running, context)
             else:

@@ -69,6 +69,12 @@ def test_the_handlers_of_the_page_are_these(examples):
     defined = run(page("handlers"), examples)
     names = [bound.name for given in handlers(defined) for bound in bind(given, plugin="p", settings=settings(defined))]
     assert sorted([*names, examples.ROUND.name]) == [
+        "approvals.route",
+        "imports.analyze",
+        "imports.join",
+        "imports.work",
+        "index.rows",
+        "ledger.book",
         "payments.audit",
         "payments.capture",
         "payments.charge_card",
