@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 import structlog
 
@@ -26,6 +27,7 @@ from tasker_host.errors import DatabaseError
 from tasker_host.handlers.bound import bind
 from tasker_host.orchestration.catalog import Catalog
 from tasker_host.orchestration.submit import Submissions, SubmitOptions
+from tasker_host.orchestration.sweep import Sweeper, sweep_options
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
 from tasker_host.plugins.candidate import host_version
@@ -73,6 +75,7 @@ class Host:
         self.catalog: Catalog
         self.submissions: Submissions
         self.watch: Watch
+        self.sweeper: Sweeper
         self.worker: Worker | None = None
         self.opened: Opened
         self._plugins = plugins
@@ -151,6 +154,7 @@ class Host:
         await self.catalog.register()
         self.doorbell = Doorbell(self.database)
         self.watch = Watch(self.database)
+        self.sweeper = Sweeper(self.database, sweep_options(settings), on_ended=self._swept)
         self.submissions = Submissions(
             self.catalog,
             SubmitOptions(
@@ -172,6 +176,9 @@ class Host:
         if self.opened.server is not None:
             server = self.opened.server
             supervisor.start("embedded", lambda: self._look_after(server))
+        if self._with_worker:
+            supervisor.start("deadlines", self.sweeper.keep_deadlines)
+            supervisor.start("sweep", self.sweeper.run)
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
@@ -208,6 +215,10 @@ class Host:
         if self._grace_ends is not None:
             self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
         await self.worker.run()
+
+    def _swept(self, tasks: list[UUID]) -> None:
+        self.watch.ended(tasks)
+        self.doorbell.ring([ENDED])
 
     def _namespaces(self) -> list[str]:
         """Those of our templates, or of these the ones that are configured."""

@@ -22,8 +22,8 @@ async def enforce(kernel: Kernel) -> tuple[list[Any], datetime | None]:
 @pytest.mark.parametrize("lifecycle", [{"max_duration_minutes": 2}, {"max_duration_seconds": 120}])
 async def test_a_task_past_its_deadline_ends_in_error(kernel, lifecycle):
     await kernel.clock(NOW)
-    task = await submitted(kernel, await template(kernel, {"a": [], "b": ["a"], "c": [], "d": []}, **lifecycle))
-    a, c = sorted((await kernel.claim(want=2)).steps, key=lambda step: step.name)
+    task = await submitted(kernel, await template(kernel, {"a": [], "b": ["a"], "c": [], "d": ["c"]}, **lifecycle))
+    a, c = sorted((await kernel.claim()).steps, key=lambda step: step.name)
     await kernel.finish(done(c))
     assert await enforce(kernel) == ([], NOW + MINUTE * 2)
     await kernel.clock(NOW + MINUTE * 2 - SECOND)

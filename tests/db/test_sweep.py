@@ -291,7 +291,9 @@ async def test_a_step_that_workers_only_give_back_has_no_worker(kernel):
 
 
 async def file_failures(kernel: Kernel) -> list[tuple[UUID, str]]:
-    rows = await kernel.connection.fetch("select task_uuid, dlq_reason from tasker.failures_file(100, true)")
+    rows = await kernel.connection.fetch(
+        "select task_uuid, dlq_reason from tasker.failures_file(100, true) where dlq_entry_uuid is not null"
+    )
     return [tuple(row) for row in rows]
 
 

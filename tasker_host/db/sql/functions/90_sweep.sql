@@ -39,6 +39,17 @@ when (new.state <> old.state and (new.state in ('blocked_by_failures', 'error')
                                   or old.state in ('complete', 'error', 'cancelled', 'resolved_manually')))
 execute function tasker.task_noticed();
 
+-- Whether it is the caller's turn: the last one, whoever had it, began at least p_every ago.
+create or replace function tasker.turn_take(p_name text, p_every interval) returns boolean
+language sql as $$
+    with taken as (
+        insert into tasker.turns as t (name, at) values (p_name, tasker.now())
+        on conflict (name) do update set at = excluded.at where t.at <= excluded.at - p_every
+        returning true
+    )
+    select exists (select from taken)
+$$;
+
 -- One step of a walk: reads up to p_limit tasks that were made at least p_lag ago. Open ones are to be watched. Ended ones
 -- are written down where the walk `finished` has been, or is. Returns whether there may be more.
 create or replace function tasker.tasks_walk(p_name text, p_lag interval, p_limit int) returns boolean
@@ -178,6 +189,34 @@ as $$
     ) j
 $$;
 
+-- A task whose waiting steps wait for each other: p_since is its state_since when that was seen. Filed and ended like a
+-- stale one; returns what was done, null: it has moved since, or is filed already.
+create or replace function tasker.cycle_file(p_task uuid, p_since timestamptz, p_metadata json, p_thresholds json)
+returns text
+language plpgsql as $$
+declare
+    v_does record;
+    v_filed boolean := false;
+begin
+    perform from tasker.tasks
+    where task_uuid = p_task and state = 'waiting_for_dependencies' and state_since = p_since for no key update;
+    if not found or exists (select from tasker.dead_letters where task_uuid = p_task and resolution_status = 'pending') then
+        return null;
+    end if;
+    select a.files, a.fails into v_does
+    from tasker.tasks t join tasker.templates m on m.template_id = t.template_id
+    cross join lateral tasker.staleness_does(m.lifecycle, p_thresholds) a where t.task_uuid = p_task;
+    if v_does.files then
+        v_filed := exists (select from tasker.dead_letters_file(array[p_task], array['dependency_cycle_detected'], p_metadata));
+    end if;
+    if v_does.fails then
+        perform tasker.tasks_stop(array[p_task], 'error', 'sweep', 'dependency_cycle_detected', true);
+        return case when v_filed then 'transitioned_to_dlq_and_error' else 'transitioned_to_error_only' end;
+    end if;
+    return case when v_filed then 'moved_to_dlq_only' end;
+end
+$$;
+
 -- What is done with a stale task: whether a dead letter is filed, and whether the task ends in error.
 create or replace function tasker.staleness_does(p_lifecycle json, p_thresholds json, out files boolean, out fails boolean)
 language sql immutable parallel safe as $$
@@ -221,7 +260,8 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended('tasker.sweep', 0)) then
         return;
     end if;
-    v_tasks := array(select w.task_uuid from tasker.watches w where w.look_at <= v_now order by w.look_at limit p_limit);
+    v_tasks := array(select w.task_uuid from tasker.watches w where w.look_at <= v_now
+                     order by w.look_at, w.task_uuid limit p_limit);
     if v_tasks = '{}' then
         return;
     end if;

@@ -53,41 +53,35 @@ language sql as $$
 $$;
 
 -- Files the tasks that failed since the last look, up to p_limit, where a step used up its attempts or lost its worker for
--- the last time. Returns the entries made. What failed for good at once needs no investigation to be seen: see the task.
+-- the last time. Returns each task looked at, with its entry if one was made. What failed for good at once needs no investigation to be seen: see the task.
 create or replace function tasker.failures_file(p_limit int, p_files boolean)
 returns table (task_uuid uuid, dlq_entry_uuid uuid, dlq_reason text)
 language plpgsql as $$
 #variable_conflict use_column
-declare
-    v_tasks uuid[];
-    v_reasons text[];
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('tasker.sweep', 0)) then
         return;
     end if;
-    with gone as (
-        delete from tasker.failures where ctid in (select ctid from tasker.failures limit p_limit) returning task_uuid
-    )
-    select array_agg(f.task_uuid), array_agg(f.reason) into v_tasks, v_reasons
-    from (
-        select t.task_uuid, s.reason
-        from (select distinct task_uuid from gone) g
-        join tasker.tasks t on t.task_uuid = g.task_uuid and t.state in ('blocked_by_failures', 'error')
-        cross join lateral (
-            select case when bool_or(s.error ->> 'error_type' = 'worker_lost') then 'worker_unavailable'
-                        when bool_or(coalesce((s.error ->> 'retryable')::boolean, true)
-                                     and (s.attempts >= s.max_attempts or (s.error ->> 'will_retry')::boolean is false))
-                        then 'max_retries_exceeded' end as reason
-            from tasker.steps s where s.task_uuid = t.task_uuid and s.state = 'error') s
-        where s.reason is not null
-    ) f;
-    if p_files and v_tasks is not null then
-        return query
-            select f.task_uuid, f.dlq_entry_uuid, d.dlq_reason
-            from tasker.dead_letters_file(v_tasks, v_reasons, null) f
-            join lateral (select n.reason as dlq_reason from unnest(v_tasks, v_reasons) as n (task, reason)
-                          where n.task = f.task_uuid) d on true;
-    end if;
+    return query
+        with gone as (
+            delete from tasker.failures where ctid in (select ctid from tasker.failures limit p_limit) returning task_uuid
+        ), judged as (
+            select g.task_uuid, s.reason
+            from (select distinct task_uuid from gone) g
+            left join tasker.tasks t on t.task_uuid = g.task_uuid and t.state in ('blocked_by_failures', 'error')
+            left join lateral (
+                select case when bool_or(s.error ->> 'error_type' = 'worker_lost') then 'worker_unavailable'
+                            when bool_or(coalesce((s.error ->> 'retryable')::boolean, true)
+                                         and (s.attempts >= s.max_attempts or (s.error ->> 'will_retry')::boolean is false))
+                            then 'max_retries_exceeded' end as reason
+                from tasker.steps s where s.task_uuid = t.task_uuid and s.state = 'error') s on true
+        ), filed as (
+            select f.* from tasker.dead_letters_file(
+                array(select task_uuid from judged where p_files and reason is not null order by task_uuid),
+                array(select reason from judged where p_files and reason is not null order by task_uuid), null) f
+        )
+        select j.task_uuid, f.dlq_entry_uuid, case when f.dlq_entry_uuid is not null then j.reason end
+        from judged j left join filed f on f.task_uuid = j.task_uuid;
 end
 $$;
 

@@ -46,12 +46,18 @@ create table tasker.watches (
     task_uuid uuid primary key,
     look_at timestamptz not null
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
-create index watches_by_time on tasker.watches (look_at);
+create index watches_by_time on tasker.watches (look_at, task_uuid);
 
 -- How far through the tasks, in the order of their uuids, the sweep has come. Each walk reads each task once.
 create table tasker.walks (
     name text primary key,
     position uuid not null
+);
+
+-- When the last sweep began: of many hosts, one takes each turn.
+create table tasker.turns (
+    name text primary key,
+    at timestamptz not null
 );
 
 -- Tasks that ended, in the order of their ends: what retention takes away. Filled by a walk, only where it is wanted.
