@@ -67,6 +67,8 @@ def print_task(row: Row) -> None:
     out.print(
         f"{row['namespace']}/{row['name']} {row['version']}, created {_time(row['created_at'])}, took {_took(row)}"
     )
+    if row["error"] is not None:
+        out.print(Text(f"{row['error']['reason']}: {row['error']['message']}", style="red"))
     out.print(Text(f"context {_short(row['context'])}"))
     steps = table("STEP", "STATE", "ATTEMPTS", "MS", "RESULT", right=("ATTEMPTS", "MS"))
     for step in row["steps"]:

@@ -139,3 +139,15 @@ left join tasker.tasks t on t.task_uuid = d.task_uuid
 left join tasker.templates m on m.template_id = t.template_id
 where d.resolution_status = 'pending'
 order by priority_score desc, d.dlq_timestamp;
+
+-- Files an entry by hand; null when the task has one pending, or does not exist.
+create or replace function tasker.dead_letter_manual(p_task uuid, p_notes text, p_metadata json) returns uuid
+language plpgsql as $$
+declare
+    v_entry uuid;
+begin
+    select f.dlq_entry_uuid into v_entry from tasker.dead_letters_file(array[p_task], array['manual_dlq'], p_metadata) f;
+    update tasker.dead_letters set resolution_notes = p_notes where dlq_entry_uuid = v_entry;
+    return v_entry;
+end
+$$;
