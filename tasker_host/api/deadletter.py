@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 from uuid import UUID
 
-from litestar import Controller, Request, Response, get, patch, post, route
+from litestar import Controller, Request, Response, get, patch, post
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Operation
 from litestar.params import FromPath
@@ -65,11 +65,6 @@ class DeadLetterController(Controller):
     path = "/v1/dlq"
     tags = ["dlq"]  # noqa: RUF012 - as the framework declares it
     before_request = staticmethod(once_started)
-
-    @route("/", http_method=["OPTIONS"], include_in_schema=False)
-    async def options(self) -> Response[None]:
-        # The framework's own answer knows only the first of our methods.
-        return Response(None, status_code=HTTPStatus.NO_CONTENT, headers={"Allow": "GET, HEAD, OPTIONS, POST"})
 
     @get(
         "/",

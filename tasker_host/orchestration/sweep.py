@@ -152,9 +152,9 @@ class Sweeper:
             await self.retain()
         log.debug("swept", took_ms=round((time.monotonic() - began) * 1000, 1))
 
-    async def retain(self) -> dict[str, int]:
-        """Takes away what the policies do not keep; how many tasks, by namespace."""
-        await self._walk("finished", WALKS["near"])
+    async def retain(self, *, lag: timedelta = WALKS["near"]) -> dict[str, int]:
+        """Takes away what the policies do not keep; how many tasks, by namespace. None is younger than `lag`."""
+        await self._walk("finished", lag)
         gone: dict[str, int] = {}
         for namespace in await namespaces(self._database):
             policy = self.options.policy(namespace)
