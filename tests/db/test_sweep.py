@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tasker_host.db.sqlfiles import query
 from tests.db.conftest import Kernel, done, failed, released
 
 NOW = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
@@ -428,3 +429,37 @@ async def test_a_task_that_goes_on_after_its_end_is_watched_again(kernel):
     await kernel.connection.execute("update tasker.tasks set state = 'steps_in_process' where task_uuid = $1", task)
     await kernel.clock(NOW + MINUTE * 30)
     assert [row["task_uuid"] for row in await sweep(kernel)] == [task]
+
+
+@pytest.mark.parametrize(
+    ("state", "minutes", "health"),
+    [
+        ("waiting_for_dependencies", 47, "healthy"),
+        ("waiting_for_dependencies", 48, "warning"),
+        ("waiting_for_dependencies", 59, "warning"),
+        ("waiting_for_dependencies", 60, "stale"),
+        ("waiting_for_retry", 23, "healthy"),
+        ("waiting_for_retry", 24, "warning"),
+        ("steps_in_process", 30, "stale"),
+    ],
+)
+async def test_how_near_a_task_is_to_being_stale_is_shown(kernel, state, minutes, health):
+    await kernel.clock(NOW)
+    task = await MAKE[state](kernel, await template(kernel))
+    await kernel.connection.fetchval("select tasker.tasks_walk('near', '0', 1000)")
+    await kernel.clock(NOW + MINUTE * minutes)
+    (row,) = await kernel.connection.fetch(query("tasks_staleness"), "{}", 10)
+    assert (row["task_uuid"], row["health_status"], row["time_in_state_minutes"]) == (task, health, minutes)
+
+
+async def test_the_tasks_nearest_to_being_stale_come_first(kernel):
+    await kernel.clock(NOW)
+    one = await template(kernel)
+    await waiting_for_dependencies(kernel, one)
+    await waiting_for_retry(kernel, one, after=timedelta(days=1))
+    await waiting_for_retry(kernel, one)
+    await kernel.connection.fetchval("select tasker.tasks_walk('near', '0', 1000)")
+    await kernel.clock(NOW + MINUTE * 50)
+    rows = await kernel.connection.fetch(query("tasks_staleness"), "{}", 10)
+    assert [row["health_status"] for row in rows] == ["stale", "warning", "healthy"]
+    assert len(await kernel.connection.fetch(query("tasks_staleness"), "{}", 2)) == 2
