@@ -11,6 +11,7 @@ TaskerError
 │   ├── TemplateUnavailable   its handlers are not installed or failed             TEMPLATE_UNAVAILABLE
 │   ├── TaskExists            the identity is taken by another task                TASK_EXISTS
 │   ├── TaskNotFound          no task of that uuid                                 TASK_NOT_FOUND
+│   ├── StepNotFound          no step of that uuid or name                         STEP_NOT_FOUND
 │   ├── DeadLetterNotFound    no dead letter of that uuid, or of that task         DEAD_LETTER_NOT_FOUND
 │   ├── DeadLetterExists      the task has one that is pending                     DEAD_LETTER_EXISTS
 │   └── IllegalMove           the state of a task or step does not allow it        MOVE_ILLEGAL
@@ -108,6 +109,10 @@ class TaskExists(RequestError):
 
 class TaskNotFound(RequestError):
     code = "TASK_NOT_FOUND"
+
+
+class StepNotFound(RequestError):
+    code = "STEP_NOT_FOUND"
 
 
 class DeadLetterNotFound(RequestError):

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import ModuleType, TracebackType
@@ -26,6 +26,7 @@ from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
 from tasker_host.handlers.bound import bind
 from tasker_host.orchestration.catalog import Catalog
+from tasker_host.orchestration.operate import Operations
 from tasker_host.orchestration.submit import Submissions, SubmitOptions
 from tasker_host.orchestration.sweep import Sweeper, sweep_options
 from tasker_host.orchestration.watch import Watch
@@ -75,6 +76,7 @@ class Host:
         self.catalog: Catalog
         self.submissions: Submissions
         self.watch: Watch
+        self.operations: Operations
         self.sweeper: Sweeper
         self.worker: Worker | None = None
         self.opened: Opened
@@ -121,6 +123,16 @@ class Host:
         if self.worker is not None:
             await self._supervisor.ended("worker")
 
+    def ring(self, channels: Iterable[str]) -> None:
+        """Tell workers and watchers, those of this host too (channels of `db.listen`)."""
+        channels = list(channels)
+        self.doorbell.ring(channels)
+        for channel in channels:
+            if channel == ENDED:
+                self.watch.look()
+            elif self.worker is not None:
+                self.worker.heard(channel)
+
     # Start-up ---------------------------------------------------------------------------------------------------------
 
     async def _start(self) -> None:
@@ -154,6 +166,7 @@ class Host:
         await self.catalog.register()
         self.doorbell = Doorbell(self.database)
         self.watch = Watch(self.database)
+        self.operations = Operations(self.database, self.ring)
         self.sweeper = Sweeper(self.database, sweep_options(settings), on_ended=self._swept)
         self.submissions = Submissions(
             self.catalog,
@@ -201,6 +214,7 @@ class Host:
                 poll_interval_seconds=settings.worker.poll_interval_seconds,
                 shutdown_grace_seconds=settings.worker.shutdown_grace_seconds,
                 result_max_bytes=settings.limits.result_max_bytes,
+                tags=settings.worker.tags,
             ),
             database=self.database,
             listen_database=self.opened.listen_database,
@@ -214,6 +228,9 @@ class Host:
         )
         if self._grace_ends is not None:
             self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
+        if settings.worker.tags:
+            for namespace in namespaces:
+                await self.database.fetch("select tasker.queue_lanes($1)", namespace)
         await self.worker.run()
 
     def _swept(self, tasks: list[UUID]) -> None:

@@ -106,6 +106,9 @@ class WorkerSettings(_Section):
     handler_timeout_seconds: Seconds = Field(description="How long a handler may run when its step does not say.")
     shutdown_grace_seconds: float = Field(ge=0, le=86_400, description="Time for running handlers after SIGTERM.")
     namespaces: Names = Field(description="Serve only these namespaces; empty: all of them.")
+    tags: Names = Field(
+        description="With tags: take only steps that ask for no others. Empty: take everything, tags or not."
+    )
     retry: RetrySettings = Field(description="For steps whose template does not say how to retry.")
 
 

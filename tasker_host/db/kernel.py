@@ -36,7 +36,7 @@ class Claimed(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one attempt; `value` is the step's value or its error, as JSON text.
+    """What became of one attempt; `value` is the step's value, its error or its checkpoint, as JSON text.
 
     `retry_after` set on a failure means the step waits that long and is tried again; unset, it is in error.
     """
@@ -44,11 +44,13 @@ class Outcome(NamedTuple):
     task_uuid: UUID
     step_uuid: UUID
     attempt: int
-    kind: Literal["succeeded", "failed", "released"]
+    kind: Literal["succeeded", "failed", "released", "checkpointed"]
     value: str | None
     took_ms: float | None
     retry_after: timedelta | None
     metadata: str | None
+    expand: str | None = None
+    """The steps that a decision or an analyzer adds, as JSON text (`functions/45_expand.sql`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,20 @@ class Taken:
     """Until the next message comes due; None when nothing waits for a time."""
 
 
+class Checkpointed(NamedTuple):
+    """How far a running step has come: {"cursor", "items_processed", "accumulated_results"} as JSON text."""
+
+    namespace: str
+    step_uuid: UUID
+    attempt: int
+    msg_id: int
+    checkpoint: str
+
+
+MOST_CHECKPOINTS = 20
+"""Checkpoints of a step that its history keeps."""
+
+
 class NewTask(NamedTuple):
     """One element of `tasks_submit`; `context` and `tags` are JSON texts."""
 
@@ -81,6 +97,8 @@ class NewTask(NamedTuple):
     source_system: str
     reason: str
     start_at: datetime | None
+    limit_keys: str | None = None
+    """Business keys as JSON text: {"*": of all its steps, "name": of that step}."""
 
 
 class Taker(NamedTuple):
@@ -92,6 +110,8 @@ class Taker(NamedTuple):
     lease: timedelta
     look: bool = True
     """Whether something older may wait in its queues; False: it knows that nothing does."""
+    tags: Sequence[str] | None = None
+    """It takes steps that ask for a subset of these; None: it takes everything."""
 
 
 NOBODY = Taker(WorkerId(""), (), 0, timedelta(), look=False)
@@ -114,7 +134,7 @@ async def tasks_submit(
     """
     rows = await connection.fetch(
         "select * from tasker.tasks_submit("
-        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
         *zip(*tasks, strict=True),
         aging_interval,
         *taker,
@@ -123,11 +143,22 @@ async def tasks_submit(
 
 
 async def steps_claim(
-    connection: Connection, worker: WorkerId, namespaces: Sequence[str], *, want: int, lease: timedelta
+    connection: Connection,
+    worker: WorkerId,
+    namespaces: Sequence[str],
+    *,
+    want: int,
+    lease: timedelta,
+    tags: Sequence[str] | None = None,
 ) -> Taken:
-    """Take up to `want` steps of these namespaces. SQL: `functions/50_claim.sql`."""
+    """Take up to `want` steps of these namespaces, with `tags` only those that ask for a subset of them.
+
+    SQL: `functions/50_claim.sql`.
+    """
     return _taken(
-        await connection.fetch("select * from tasker.steps_claim($1, $2, $3, $4)", worker, namespaces, want, lease)
+        await connection.fetch(
+            "select * from tasker.steps_claim($1, $2, $3, $4, $5)", worker, namespaces, want, lease, tags
+        )
     )
 
 
@@ -140,6 +171,7 @@ async def steps_finish(
     want: int,
     lease: timedelta,
     look: bool = True,
+    tags: Sequence[str] | None = None,
 ) -> Taken:
     """Apply outcomes and take up to `want` next steps, in one transaction.
 
@@ -149,15 +181,37 @@ async def steps_finish(
     """
     return _taken(
         await connection.fetch(
-            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             worker,
             *zip(*outcomes, strict=True),
             namespaces,
             want,
             lease,
             look,
+            tags,
         )
     )
+
+
+async def steps_checkpoint(
+    connection: Connection,
+    worker: WorkerId,
+    checkpoints: Sequence[Checkpointed],
+    *,
+    lease: timedelta,
+) -> set[UUID]:
+    """Save checkpoints of running steps and push out their leases; the steps that are still ours.
+
+    SQL: `functions/75_checkpoint.sql`.
+    """
+    rows = await connection.fetch(
+        "select * from tasker.steps_checkpoint($1, $2, $3, $4, $5, $6, $7, $8)",
+        worker,
+        *zip(*checkpoints, strict=True),
+        MOST_CHECKPOINTS,
+        lease,
+    )
+    return {row[0] for row in rows}
 
 
 async def steps_renew(

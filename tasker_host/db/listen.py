@@ -25,6 +25,9 @@ RECONNECT_SECONDS = 1.0
 
 _FAILED = (DatabaseError, asyncpg.PostgresError, *CONNECTION_LOST)
 
+STOP = "tasker.stop"
+"""Rings when steps that run were taken from their workers."""
+
 ENDED = "tasker.ended"
 """Rings when tasks came to rest."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -33,6 +34,19 @@ class StepContext:
     config: Mapping[str, Any] = field(default_factory=dict)
     step_inputs: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Mapping[str, Any] | None = None
+    transactions: Callable[[], AbstractAsyncContextManager[Any]] | None = field(default=None, repr=False, compare=False)
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """An asyncpg connection whose commit is the completion of this step.
+
+        `async with context.transaction() as connection:` — what is written through it is committed when the handler has
+        returned and its value is stored, in the same transaction; if the step fails, loses its lease or the process
+        dies, nothing of it remains. Only for handlers that run on the event loop; each holds a connection of the pool
+        (`database.pool_size`) until it ends.
+        """
+        if self.transactions is None:
+            raise RuntimeError("context.transaction() is for async handlers that a worker runs")
+        return self.transactions()
 
     def get_input(self, key: str) -> Any:
         """The field `key` of the task's context; None when absent."""

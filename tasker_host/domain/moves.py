@@ -38,6 +38,8 @@ class TaskEvent(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     RESET = "reset"
+    RERUN = "rerun"
+    """Some of its steps begin anew, so it is judged anew."""
     REPAIR = "repair"
     """A step was repaired by hand, so the task is judged anew."""
     MANUAL_RESOLUTION = "manual_resolution"
@@ -56,6 +58,7 @@ class StepEvent(StrEnum):
     # By an operator:
     CANCEL = "cancel"
     RESET_FOR_RETRY = "reset_for_retry"
+    RERUN = "rerun"
     COMPLETE_MANUALLY = "complete_manually"
     RESOLVE_MANUALLY = "resolve_manually"
 
@@ -107,6 +110,10 @@ _TASK_BY_OPERATOR: dict[tuple[TaskState, TaskEvent], TaskState] = {
     (_T.BLOCKED_BY_FAILURES, _TE.REPAIR): _T.EVALUATING_RESULTS,
     (_T.ERROR, _TE.REPAIR): _T.EVALUATING_RESULTS,
     (_T.BLOCKED_BY_FAILURES, _TE.MANUAL_RESOLUTION): _T.RESOLVED_MANUALLY,
+    **{
+        (state, _TE.RERUN): _T.EVALUATING_RESULTS
+        for state in (_T.BLOCKED_BY_FAILURES, _T.COMPLETE, _T.ERROR, _T.CANCELLED, _T.RESOLVED_MANUALLY)
+    },
     **{(state, _TE.RESOLVE_MANUALLY): _T.RESOLVED_MANUALLY for state in _T},
 }
 
@@ -143,6 +150,10 @@ _STEP_BY_OPERATOR: dict[tuple[StepState, StepEvent], StepState] = {
     # A step in error is never retried by itself; both events name the operator's wish.
     (_S.ERROR, _SE.RETRY): _S.PENDING,
     (_S.ERROR, _SE.RESET_FOR_RETRY): _S.PENDING,
+    **{
+        (state, _SE.RERUN): _S.PENDING
+        for state in (_S.PENDING, _S.COMPLETE, _S.ERROR, _S.CANCELLED, _S.RESOLVED_MANUALLY)
+    },
     **{(state, _SE.COMPLETE_MANUALLY): _S.COMPLETE for state in _S},
     **{(state, _SE.RESOLVE_MANUALLY): _S.RESOLVED_MANUALLY for state in _S},
 }

@@ -31,4 +31,16 @@ class Failed:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far the handler has come: it is saved, and the same attempt goes on at once with it.
+
+    `cursor` and `accumulated_results` are any JSON values.
+    """
+
+    cursor: Any
+    items_processed: int = 0
+    accumulated_results: Any = None
+
+
 StepResult = Succeeded | Failed

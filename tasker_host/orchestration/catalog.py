@@ -11,7 +11,8 @@ from tasker_host.db.sqlfiles import query
 from tasker_host.domain.graph import children, initial_steps, reads
 from tasker_host.domain.json import loads
 from tasker_host.domain.source import template_from_data
-from tasker_host.domain.template import TaskTemplate
+from tasker_host.domain.states import StepType
+from tasker_host.domain.template import FailureStrategy, StepDefinition, TaskTemplate
 from tasker_host.errors import TemplateNotFound, TemplateUnavailable
 from tasker_host.registry.compose import Registry
 from tasker_host.registry.plan import StepPlan
@@ -110,20 +111,54 @@ def _first_steps(template: TaskTemplate) -> int:
 
 
 def shape(template: TaskTemplate) -> list[dict[str, object]]:
-    """The steps a task of `template` starts with; edges and reads are positions, 1 for the first step."""
+    """The steps of `template`, those a task starts with first; edges and reads are positions, 1 for the first step.
+
+    Steps that a task gets while it runs are not `initial` and have no edges here.
+    """
     names = initial_steps(template)
     position = {name: index for index, name in enumerate(names, start=1)}
     below = children(template)
     read = reads(template)
-    return [
+    initial = [
         {
-            "position": position[name],
-            "name": name,
             "parents": [position[parent] for parent in template.step(name).dependencies],
             "children": [position[child] for child in below[name] if child in position],
             "reads": [position[step] for step in read[name]],
-            # 0 means: no retry. The first execution always takes place.
-            "max_attempts": max(1, template.step(name).retry.max_attempts),
+            "initial": True,
         }
         for name in names
     ]
+    later = [step.name for step in template.steps if step.name not in position]
+    return [
+        {"position": index, **edges, **_rules(template, template.step(name))}
+        for index, (name, edges) in enumerate(
+            [*zip(names, initial, strict=True), *((name, _NO_EDGES) for name in later)], start=1
+        )
+    ]
+
+
+_NO_EDGES: dict[str, object] = {"parents": [], "children": [], "reads": [], "initial": False}
+
+
+def _rules(template: TaskTemplate, step: StepDefinition) -> dict[str, object]:
+    """What the kernel enforces of a step; what is left out has no effect."""
+    batch = step.batch_config if step.type is StepType.BATCH_WORKER else None
+    rules: dict[str, object] = {
+        "name": step.name,
+        "handler": step.handler.callable,
+        # 0 means: no retry. The first execution always takes place.
+        "max_attempts": max(1, step.retry.max_attempts),
+    }
+    if step.optional or (batch is not None and batch.failure_strategy is FailureStrategy.CONTINUE_ON_FAILURE):
+        rules["if_failed"] = "forgive"
+    elif batch is not None and batch.failure_strategy is FailureStrategy.FAIL_FAST:
+        rules["if_failed"] = "stop_batch"
+    if batch is not None:
+        rules["parallelism"] = batch.parallelism
+    if step.priority is not None:
+        rules["priority"] = step.priority
+    if step.tags:
+        rules["tags"] = list(step.tags)
+    if step.concurrency_key is not None or template.concurrency_key is not None:
+        rules["concurrency_limit"] = step.concurrency_limit or template.concurrency_limit or 1
+    return rules

@@ -18,6 +18,7 @@ from jsonschema.validators import validator_for
 
 from tasker_host.db.database import TRANSIENT
 from tasker_host.db.kernel import Claimed, NewTask, Taker, tasks_submit
+from tasker_host.domain.concurrency import concurrency_keys
 from tasker_host.domain.identity import identity_key
 from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import dumps
@@ -125,6 +126,9 @@ class Submissions:
         )
         if not problems:
             problems = self._schema_problems(entry, request.context)
+        keys: dict[str, str] = {}
+        if not problems:
+            keys, problems = concurrency_keys(template, request.context)
         if problems:
             raise InvalidRequest(f"the context does not fit template {template.label}", problems)
         task = NewTask(
@@ -133,13 +137,14 @@ class Submissions:
             context=dumps(request.context),
             priority=template.priority if request.priority is None else request.priority,
             identity_key=identity_key(template, request.context, request.idempotency_key),
-            tags=dumps(request.tags) if request.tags else None,
+            tags=dumps([*template.tags, *request.tags]) if request.tags or template.tags else None,
             correlation_id=request.correlation_id or uuid7(),
             parent_correlation_id=request.parent_correlation_id,
             initiator=request.initiator,
             source_system=request.source_system,
             reason=request.reason,
             start_at=request.start_at,
+            limit_keys=dumps(keys) if keys else None,
         )
         future: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
         return _Waiting(task, entry, future)

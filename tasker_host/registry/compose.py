@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
-from tasker_host.domain.states import StepType
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import Problem
@@ -97,8 +96,6 @@ class Registry:
         problems = []
         for step in template.steps:
             where = f"template {template.label}, step '{step.name}'"
-            if step.type is not StepType.STANDARD:
-                problems.append(Problem(where, f"{step.type} steps are not run by this version of tasker-host"))
             try:
                 self.handlers.find(step.handler.callable, method=step.handler.method, resolver=step.handler.resolver)
             except BindError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.backoff import delay_seconds
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.json import dumps, loads
-from tasker_host.domain.result import Failed, StepResult, Succeeded
+from tasker_host.domain.result import Checkpoint, Failed, StepResult, Succeeded
 from tasker_host.errors import JsonError
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier
@@ -44,6 +45,8 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
     """The outcome of a handler that returned `result`: any value, or a StepResult."""
     if type(result) is Failed:
         return outcome_of_failure(step, plan, result, took_ms)
+    if type(result) is Checkpoint:
+        return _checkpointed(step, plan, result, took_ms, result_max_bytes)
     metadata: str | None = None
     try:
         if type(result) is Succeeded:
@@ -64,6 +67,18 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
         )
         return outcome_of_failure(step, plan, refused, took_ms)
     return Outcome(step.task_uuid, step.step_uuid, step.attempt, "succeeded", value, took_ms, None, metadata)
+
+
+def _checkpointed(step: Claimed, plan: StepPlan, checkpoint: Checkpoint, took_ms: float, max_bytes: int) -> Outcome:
+    try:
+        value = dumps(asdict(checkpoint))
+    except JsonError as error:
+        refused = _refused(plan, f"a checkpoint with what JSON cannot hold: {error}", "RESULT_NOT_JSON")
+        return outcome_of_failure(step, plan, refused, took_ms)
+    if (size := len(value.encode())) > max_bytes:
+        what = f"a checkpoint of {size} bytes of JSON; the limit is {max_bytes} (limits.result_max_bytes)"
+        return outcome_of_failure(step, plan, _refused(plan, what, "RESULT_TOO_LARGE"), took_ms)
+    return Outcome(step.task_uuid, step.step_uuid, step.attempt, "checkpointed", value, took_ms, None, None)
 
 
 def _refused(plan: StepPlan, what: str, code: str) -> Failed:

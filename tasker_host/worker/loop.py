@@ -22,8 +22,19 @@ import asyncpg
 import structlog
 
 from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, Database
-from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker, steps_claim, steps_finish
-from tasker_host.db.listen import ENDED, Doorbell, Listener, work
+from tasker_host.db.kernel import (
+    NOBODY,
+    Checkpointed,
+    Claimed,
+    Outcome,
+    Taken,
+    Taker,
+    steps_checkpoint,
+    steps_claim,
+    steps_finish,
+    steps_renew,
+)
+from tasker_host.db.listen import ENDED, STOP, Doorbell, Listener, work
 from tasker_host.domain.ids import WorkerId
 from tasker_host.domain.result import Failed
 from tasker_host.errors import DatabaseUnavailable
@@ -32,6 +43,7 @@ from tasker_host.worker.execute import error_json, released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
 from tasker_host.worker.slots import Slots
+from tasker_host.worker.transaction import StepTransaction
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -82,21 +94,26 @@ class Worker:
         self._on_ended = on_ended
         self._slots = Slots(
             self._finished,
+            transaction=lambda: StepTransaction(self._database, self._finish_on),
+            committed=self._committed,
             thread_slots=options.thread_slots,
             result_max_bytes=options.result_max_bytes,
             classifiers=classifiers,
             middleware=middleware,
         )
         self._outcomes: list[Outcome] = []
+        self._checkpoints: list[tuple[Claimed, str]] = []
         self._reserved = 0
         self._connection: Connection | None = None
         self._calling = asyncio.Lock()
         self._bell = True
+        self._recalled = False
         self._look_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._stop_at: float | None = None
         self._unserved: set[tuple[int, str]] = set()
         # Two calls' worth of steps alternate: one half runs while the other is being recorded.
+        self._tags = list(options.tags) or None
         self._most = max(1, min(options.max_claim, math.ceil(options.slots / 2)))
 
     # What others may call ---------------------------------------------------------------------------------------------
@@ -115,13 +132,21 @@ class Worker:
         self._bell = True
         self._rouse()
 
+    def heard(self, channel: str) -> None:
+        """A bell rang: there may be work, or steps that run here may have been taken away."""
+        if channel == STOP:
+            self._recalled = bool(len(self._slots))
+            self._rouse()
+        else:
+            self.wake()
+
     def reserve(self, steps: Mapping[str, int]) -> Taker:
         """Room for so many steps by namespace, kept until `given`; NOBODY when there is not enough."""
         want = sum(steps.values())
         if not self.connected or want > self._want() or not steps.keys() <= set(self.namespaces):
             return NOBODY
         self._reserved += want
-        return Taker(self.id, self.namespaces, want, self.options.lease, look=self._may_wait())
+        return Taker(self.id, self.namespaces, want, self.options.lease, look=self._may_wait(), tags=self._tags)
 
     def given(self, taker: Taker, steps: list[Claimed]) -> None:
         """Runs `steps`, which are leased to this worker; ends the reservation."""
@@ -132,7 +157,8 @@ class Worker:
     @property
     def is_idle(self) -> bool:
         """Whether it runs nothing, reports nothing and asks for nothing at the moment."""
-        return self.connected and not (len(self._slots) or self._outcomes or self._calling.locked())
+        busy = len(self._slots) or self._outcomes or self._checkpoints or self._calling.locked()
+        return self.connected and not busy
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[Connection]:
@@ -161,8 +187,8 @@ class Worker:
         leases.start()
         helpers = [asyncio.create_task(self._slots.watch_overruns(), name="tasker-overruns")]
         if self.options.mode != "polling":
-            channels = [work(namespace) for namespace in self.namespaces]
-            listener = Listener(self._listen_database, channels, lambda _: self.wake(), own=self._doorbell)
+            channels = [STOP, *(work(namespace) for namespace in self.namespaces)]
+            listener = Listener(self._listen_database, channels, self.heard, own=self._doorbell)
             helpers.append(asyncio.create_task(listener.run(), name="tasker-listener"))
         try:
             await self._work()
@@ -180,6 +206,10 @@ class Worker:
 
     async def _work(self) -> None:
         while self._stop_at is None or not self._stopped(self._stop_at):
+            if self._recalled:
+                await self._give_up_what_is_lost()
+            if self._checkpoints:
+                await self._save_checkpoints()
             outcomes, self._outcomes = self._outcomes, []
             want = self._want()
             if not outcomes and not (want and self._may_wait()):
@@ -202,16 +232,11 @@ class Worker:
         return min(self._most, self.options.slots - len(self._slots) - self._reserved)
 
     async def _received(self, taken: Taken, want: int, *, looked: bool) -> None:
-        for step_uuid in taken.superseded:
-            self.counts.superseded += 1
-            log.warning("outcome came too late, nothing changed", step=str(step_uuid), worker=self.id)
-        if taken.ended:
-            self._on_ended(taken.ended)
-            self._doorbell.ring([ENDED])
+        self._tell(taken)
         is_full = want > 0 and len(taken.steps) >= want
-        if taken.left or is_full:
+        if is_full:
             # A full answer says nothing of what it left behind: others may find some of it.
-            self._doorbell.ring([work(namespace) for namespace in (self.namespaces if is_full else taken.left)])
+            self._doorbell.ring([work(namespace) for namespace in self.namespaces])
             self._bell = True
         look_at = time.monotonic() + self._pause(taken.next_due_seconds)
         self._look_at = look_at if looked else min(look_at, self._look_at)
@@ -219,6 +244,18 @@ class Worker:
             if self._plans.known(template_id) is None:
                 await self._load(template_id)
         self._start(taken.steps)
+
+    def _tell(self, taken: Taken) -> None:
+        """Tells watchers and other workers what a call has changed."""
+        for step_uuid in taken.superseded:
+            self.counts.superseded += 1
+            log.warning("outcome came too late, nothing changed", step=str(step_uuid), worker=self.id)
+        if taken.ended:
+            self._on_ended(taken.ended)
+            self._doorbell.ring([ENDED])
+        if taken.left:
+            self._doorbell.ring([work(namespace) for namespace in taken.left])
+            self._bell = True
 
     def _pause(self, next_due_seconds: float | None) -> float:
         # Jitter keeps many workers from asking at the same instant; a known due time is kept exactly.
@@ -233,11 +270,14 @@ class Worker:
     def _start(self, steps: list[Claimed]) -> None:
         self.counts.claimed += len(steps)
         for step in steps:
-            plan = (self._plans.known(step.template_id) or {}).get(step.template_step)
-            if plan is None:
-                self._leave_to_others(step)
-            else:
-                self._slots.start(step, plan)
+            self._begin(step)
+
+    def _begin(self, step: Claimed) -> None:
+        plan = (self._plans.known(step.template_id) or {}).get(step.template_step)
+        if plan is None:
+            self._leave_to_others(step)
+        else:
+            self._slots.start(step, plan)
 
     async def _load(self, template_id: int) -> None:
         # Where that fails, the step is left to others, and comes again.
@@ -258,7 +298,12 @@ class Worker:
         self.counts.released += 1
         self._outcomes.append(released(step, after=timedelta(seconds=UNSERVED_SECONDS)))
 
-    def _finished(self, outcome: Outcome) -> None:
+    def _finished(self, step: Claimed, outcome: Outcome) -> None:
+        if outcome.kind == "checkpointed":
+            assert outcome.value is not None
+            self._checkpoints.append((step, outcome.value))
+            self._rouse()
+            return
         if outcome.kind == "succeeded":
             self.counts.succeeded += 1
         elif outcome.kind == "released":
@@ -278,6 +323,16 @@ class Worker:
         self._outcomes.append(outcome)
         self._rouse()
 
+    async def _finish_on(self, connection: Connection, outcome: Outcome) -> Taken:
+        """Within a handler's own transaction: its outcome only, what comes next is left to the queue."""
+        return await steps_finish(connection, self.id, [outcome], [], want=0, lease=self.options.lease, tags=self._tags)
+
+    def _committed(self, outcome: Outcome, taken: Taken) -> None:
+        if not taken.superseded:
+            self.counts.succeeded += 1
+        self._tell(taken)
+        self._rouse()
+
     # Calls ------------------------------------------------------------------------------------------------------------
 
     async def _call(self, outcomes: list[Outcome], want: int, *, look: bool) -> Taken | None:
@@ -286,9 +341,18 @@ class Worker:
             connection = await self._connected()
             if outcomes:
                 return await steps_finish(
-                    connection, self.id, outcomes, self.namespaces, want=want, lease=self.options.lease, look=look
+                    connection,
+                    self.id,
+                    outcomes,
+                    self.namespaces,
+                    want=want,
+                    lease=self.options.lease,
+                    look=look,
+                    tags=self._tags,
                 )
-            return await steps_claim(connection, self.id, self.namespaces, want=want, lease=self.options.lease)
+            return await steps_claim(
+                connection, self.id, self.namespaces, want=want, lease=self.options.lease, tags=self._tags
+            )
         except (DatabaseUnavailable, *CONNECTION_LOST) as error:
             # What was reported may or may not have been committed: reporting it again changes nothing if it was.
             self._outcomes = outcomes + self._outcomes
@@ -333,6 +397,46 @@ class Worker:
                 kind="failed", value=error_json(refused, will_retry=False), metadata=None, retry_after=None
             )
             return await steps_finish(connection, self.id, [instead], [], want=0, lease=self.options.lease)
+
+    async def _save_checkpoints(self) -> None:
+        """Saves how far steps have come; each goes on with it at once, unless it is no longer ours."""
+        saved, self._checkpoints = self._checkpoints, []
+        try:
+            async with self._calling:
+                ours = await steps_checkpoint(
+                    await self._connected(),
+                    self.id,
+                    [Checkpointed(s.namespace, s.step_uuid, s.attempt, s.msg_id, value) for s, value in saved],
+                    lease=self.options.lease,
+                )
+        except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+            # Saved or not: to save it again does no harm.
+            self._checkpoints = saved + self._checkpoints
+            await self._disconnected(error)
+            return
+        for step, value in saved:
+            if step.step_uuid not in ours:
+                self.counts.superseded += 1
+                log.warning("checkpoint came too late, nothing changed", step=str(step.step_uuid), worker=self.id)
+            elif self._stop_at is not None:
+                # What is saved is not lost: another worker goes on from there.
+                self._outcomes.append(released(step))
+            else:
+                self.counts.checkpoints += 1
+                self._begin(step._replace(checkpoint=value))
+
+    async def _give_up_what_is_lost(self) -> None:
+        """Asks which of the running steps are still ours, without waiting for the next renewal."""
+        self._recalled = False
+        try:
+            async with self._calling:
+                connection = await self._connected()
+                lost = await steps_renew(connection, self.id, self._slots.held(), lease=self.options.lease)
+        except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+            self._recalled = True
+            await self._disconnected(error)
+            return
+        self._slots.stop("lost", lost)
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
@@ -380,7 +484,7 @@ class Worker:
     def _stopped(self, stop_at: float) -> bool:
         if len(self._slots) and time.monotonic() >= stop_at:
             self._slots.stop("released")
-        if len(self._slots) or self._outcomes or self._reserved:
+        if len(self._slots) or self._outcomes or self._checkpoints or self._reserved:
             # The grace period bounds a lost database too: what is not reported by then falls to the leases.
             return time.monotonic() >= stop_at + LAST_REPORT_SECONDS
         return True

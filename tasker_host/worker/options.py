@@ -22,6 +22,8 @@ class WorkerOptions:
     poll_interval_seconds: float
     shutdown_grace_seconds: float
     result_max_bytes: int
+    tags: tuple[str, ...] = ()
+    """With tags it takes only steps that ask for a subset of them; without, everything."""
 
 
 class Plans(Protocol):
@@ -42,3 +44,4 @@ class WorkerCounts:
     retried: int = 0
     released: int = 0
     superseded: int = 0
+    checkpoints: int = 0

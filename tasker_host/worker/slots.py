@@ -6,13 +6,14 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
 import structlog
 
-from tasker_host.db.kernel import Claimed, Outcome
+from tasker_host.db.kernel import Claimed, Outcome, Taken
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.result import Failed, StepResult, Succeeded
 from tasker_host.handlers.classify import failed
@@ -20,6 +21,7 @@ from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.registry.plan import StepPlan
 from tasker_host.worker.execute import context_of, outcome_of, outcome_of_error, outcome_of_failure, released
 from tasker_host.worker.threads import Call, Threads
+from tasker_host.worker.transaction import StepTransaction
 
 log = structlog.get_logger("tasker.worker")
 
@@ -37,15 +39,19 @@ class _Running:
     task: asyncio.Task[None] | None = None
     call: Call | None = None
     stopped: Why | None = None
+    transaction: StepTransaction | None = None
+    is_committing: bool = False
 
 
 class Slots:
-    """Runs steps and gives each one's outcome to `finished`, on the event loop."""
+    """Runs steps and gives each one's outcome to `finished(step, outcome)`, on the event loop."""
 
     def __init__(
         self,
-        finished: Callable[[Outcome], None],
+        finished: Callable[[Claimed, Outcome], None],
         *,
+        transaction: Callable[[], StepTransaction],
+        committed: Callable[[Outcome, Taken], None],
         thread_slots: int,
         result_max_bytes: int,
         classifiers: Sequence[Classifier],
@@ -53,6 +59,8 @@ class Slots:
     ) -> None:
         self.abandoned_threads = 0
         self._finished = finished
+        self._transaction = transaction
+        self._committed = committed
         self._result_max_bytes = result_max_bytes
         self._classifiers = classifiers
         self._middleware = sorted(middleware, key=lambda m: (m.order, m.name))
@@ -76,7 +84,7 @@ class Slots:
         """Stops these steps, or all: they end as a timeout, or are given back."""
         for step_uuid in list(self._running) if steps is None else steps:
             running = self._running.get(step_uuid)
-            if running is not None and running.stopped is None:
+            if running is not None and running.stopped is None and not running.is_committing:
                 if why == "lost":
                     log.warning("lease lost, step stopped", step=running.step.name, task=str(running.step.task_uuid))
                 self._stop(running, why)
@@ -87,7 +95,7 @@ class Slots:
             await asyncio.sleep(OVERRUN_LOOK_SECONDS)
             now = time.monotonic()
             for running in list(self._running.values()):
-                if now >= running.overrun_at and running.stopped is None:
+                if now >= running.overrun_at and running.stopped is None and not running.is_committing:
                     self._stop(running, "timeout")
 
     def close(self) -> None:
@@ -108,6 +116,8 @@ class Slots:
         started = time.perf_counter()
         try:
             context = context_of(step, plan)
+            if not plan.in_thread:
+                context.transactions = _opener(running, self._transaction)
             if self._middleware:
                 result = await self._through_middleware(running, context)
             else:
@@ -115,8 +125,30 @@ class Slots:
             outcome = outcome_of(step, plan, result, _ms_since(started), result_max_bytes=self._result_max_bytes)
         except BaseException as error:  # plugin code: whatever it raises becomes the step's failure
             outcome = self._outcome_of_raise(running, error, _ms_since(started))
+        if running.transaction is not None:
+            ended = await self._end_transaction(running, running.transaction, outcome)
+            if ended is None:
+                del self._running[step.step_uuid]
+                return
+            outcome = ended
         del self._running[step.step_uuid]
-        self._finished(outcome)
+        self._finished(step, outcome)
+
+    async def _end_transaction(
+        self, running: _Running, transaction: StepTransaction, outcome: Outcome
+    ) -> Outcome | None:
+        """Commits what the handler wrote with its success; None when that was done, else what is to be reported."""
+        running.is_committing = True
+        if outcome.kind != "succeeded" or not transaction.is_open:
+            await transaction.roll_back()
+            return outcome
+        try:
+            taken = await transaction.finish(outcome)
+        except Exception as error:
+            # Undone, or, when the connection was lost in the commit, perhaps not: then this outcome changes nothing.
+            return outcome_of_error(running.step, running.plan, error, outcome.took_ms or 0.0, self._classifiers)
+        self._committed(outcome, taken)
+        return None
 
     async def _call(self, running: _Running, context: StepContext) -> Any:
         plan = running.plan
@@ -157,6 +189,17 @@ class Slots:
         for layer in reversed(self._middleware):
             chain = _wrapped(layer, context, chain)
         return await chain()
+
+
+def _opener(running: _Running, new: Callable[[], StepTransaction]) -> Callable[[], AbstractAsyncContextManager[Any]]:
+    """What opens the transaction of a running step, when the handler first asks for it."""
+
+    def opened() -> AbstractAsyncContextManager[Any]:
+        if running.transaction is None:
+            running.transaction = new()
+        return running.transaction.connection()
+
+    return opened
 
 
 def _wrapped(

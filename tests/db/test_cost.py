@@ -45,15 +45,16 @@ async def pages(kernel: Kernel, call: str, *arguments: object) -> int:
 
 
 async def claim_pages(kernel: Kernel) -> int:
-    return await pages(kernel, "tasker.steps_claim('w', array['tests'], 1, $1)", LEASE)
+    return await pages(kernel, "tasker.steps_claim('w', array['tests'], 1, $1, null)", LEASE)
 
 
 async def finish_pages(kernel: Kernel, task: UUID, step: UUID, attempt: int) -> int:
     return await pages(
         kernel,
         "tasker.steps_finish('w', array[$1::uuid], array[$2::uuid], array[$3::int], array['succeeded'],"
-        " array['1']::json[], array[1]::float8[], array[null]::interval[], array[null]::json[], array['tests'], 1, $4,"
-        " true)",
+        " array['1']::json[], array[1]::float8[], array[null]::interval[], array[null]::json[], array[null]::json[],"
+        " array['tests'], 1, $4,"
+        " true, null)",
         task,
         step,
         attempt,

@@ -50,7 +50,9 @@ async def _check(dsn: str, dag: dict[str, list[str]], happens: list[tuple[str, s
         await connection.execute("truncate tasker.tasks, tasker.steps, tasker.task_history, tasker.step_history")
         if await connection.fetchval("select to_regclass('pgmq.q_tests_queue') is not null"):
             await connection.execute("delete from pgmq.q_tests_queue")
-        await connection.execute("delete from tasker.template_steps; delete from tasker.templates")
+        await connection.execute(
+            "delete from tasker.template_rules; delete from tasker.template_steps; delete from tasker.templates"
+        )
         kernel = Kernel(connection)
         await kernel.clock(NOW)
         made, _ = await kernel.submit(await kernel.template(dag, max_attempts=2), tasks)
@@ -106,7 +108,7 @@ async def hold(kernel: Kernel) -> None:
             from tasker.steps group by task_uuid) s using (task_uuid)
         where (t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed)
               <> (s.total, s.done, s.active, s.retrying, s.failed)
-           or t.state <> tasker.task_state(
+           or t.state <> tasker.task_state(t.state, t.on_failure,
                t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed)
         """
     )

@@ -13,10 +13,11 @@ import pytest
 from tasker_host.db import migrate as module
 from tasker_host.db.database import Database
 from tasker_host.db.migrate import Migration, migrate, migrations, status
+from tasker_host.domain.moves import STEP_MOVES, TASK_MOVES
 from tasker_host.domain.states import StepState, TaskState
 from tasker_host.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
 
-ALL = (*(migration.name for migration in migrations()), "functions")
+EVERYTHING = (*(migration.name for migration in migrations()), "functions")
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def empty(new_database) -> AsyncIterator[Database]:
 async def test_an_empty_database_gets_everything_and_a_second_time_nothing(empty):
     before = await status(empty)
     assert (before.applied, before.pgmq, before.current) == ((), "none", False)
-    assert await migrate(empty) == before.pending == ALL
+    assert await migrate(empty) == before.pending == EVERYTHING
     assert await migrate(empty) == ()
     after = await status(empty)
     assert (after.pending, after.current) == ((), True)
@@ -39,7 +40,7 @@ async def test_an_empty_database_gets_everything_and_a_second_time_nothing(empty
 
 async def test_many_hosts_may_migrate_at_once(empty):
     applied = await asyncio.gather(*(migrate(empty) for _ in range(4)))
-    assert sorted(applied) == [(), (), (), ALL]
+    assert sorted(applied) == [(), (), (), EVERYTHING]
 
 
 async def test_status_changes_nothing(empty):
@@ -57,7 +58,9 @@ async def test_an_edited_migration_is_refused_and_named(database, monkeypatch):
 
 async def test_a_database_newer_than_the_host_is_left_alone(database):
     await database.fetch("insert into tasker.migrations (version, name, sha256) values (99, '0099_later', 'x')")
-    with pytest.raises(SchemaMismatch, match="schema 99; this host knows up to 4: upgrade tasker-host"):
+    with pytest.raises(
+        SchemaMismatch, match=f"schema 99; this host knows up to {migrations()[-1].version}: upgrade tasker-host"
+    ):
         await migrate(database)
 
 
@@ -79,7 +82,7 @@ async def test_functions_of_namespaces_that_exist_are_made_again_too(database, m
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(empty, monkeypatch):
-    broken = [*migrations(), Migration(99, "0099_broken", "create table tasker.half (x int); select 1/0")]
+    broken = [*migrations(), Migration(2, "0002_broken", "create table tasker.half (x int); select 1/0")]
     monkeypatch.setattr(module, "migrations", lambda: broken)
     with pytest.raises(DatabaseError, match="rolled back as a whole: division by zero"):
         await migrate(empty)
@@ -141,7 +144,7 @@ async def test_a_schema_of_somebody_else_is_told_and_not_touched(empty, table):
 
 async def test_an_empty_schema_that_an_administrator_made_is_used(empty):
     await empty.fetch("create schema tasker")
-    assert await migrate(empty) == ALL
+    assert await migrate(empty) == EVERYTHING
 
 
 async def test_a_database_that_may_not_be_written_is_told(empty):
@@ -171,7 +174,7 @@ async def test_a_migration_whose_connection_is_cut_changes_nothing_and_says_so(e
         with pytest.raises(DatabaseUnavailable, match="was lost while its schema was looked at or migrated"):
             await migrating
         await other.execute("select pg_advisory_unlock($1)", module._LOCK)
-    assert await migrate(empty) == ALL
+    assert await migrate(empty) == EVERYTHING
 
 
 async def test_a_migration_waits_for_another_host_no_longer_than_it_may(empty, monkeypatch):
@@ -210,3 +213,15 @@ async def test_an_ordinary_pgmq_client_sees_the_queues(database):
 async def test_a_namespace_with_an_impossible_name_is_refused(database):
     with pytest.raises(asyncpg.PostgresError):
         await database.fetch("select tasker.namespace_create('Not a name')")
+
+
+async def test_the_moves_of_operators_are_the_same_in_sql_and_in_python(database):
+    by_operator = {"cancel", "pause", "resume", "reset", "rerun", "repair", "manual_resolution", "resolve_manually"}
+    by_operator |= {"retry", "reset_for_retry", "complete_manually"}
+    rows = await database.fetch("select * from tasker.operator_moves()")
+    expected = {("task", *key, to) for key, to in TASK_MOVES.items()} | {
+        ("step", *key, to) for key, to in STEP_MOVES.items()
+    }
+    assert {tuple(row) for row in rows} == {
+        move for move in expected if move[2] in by_operator and move[1:3] != ("waiting_for_retry", "retry")
+    }

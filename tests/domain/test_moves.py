@@ -54,6 +54,13 @@ OUR_TASK_MOVES = [
     ("paused", "cancel", "cancelled"),
     ("blocked_by_failures", "repair", "evaluating_results"),
     ("error", "repair", "evaluating_results"),
+    ("complete", "rerun", "evaluating_results"),
+    ("cancelled", "rerun", "evaluating_results"),
+]
+
+OUR_STEP_MOVES = [
+    ("complete", "rerun", "pending"),
+    ("cancelled", "rerun", "pending"),
 ]
 
 STEP_MOVES_OF_THE_SPEC = [
@@ -86,16 +93,17 @@ def test_every_legal_move_of_a_task(state: str, event: str, expected: str) -> No
     assert task_move(TaskState(state), TaskEvent(event)) == expected
 
 
-@pytest.mark.parametrize(("state", "event", "expected"), STEP_MOVES_OF_THE_SPEC)
+@pytest.mark.parametrize(("state", "event", "expected"), STEP_MOVES_OF_THE_SPEC + OUR_STEP_MOVES)
 def test_every_legal_move_of_a_step(state: str, event: str, expected: str) -> None:
     assert step_move(StepState(state), StepEvent(event)) == expected
 
 
 def test_there_are_as_many_moves_as_the_spec_and_we_have_added() -> None:
     # 35 of the spec's table; reset and resolve_manually of what has ended (1 + 4), which it documents; resolving and
-    # cancelling what is paused (2), pausing 8 states, resuming, two repairs.
-    assert len(TASK_MOVES) == 35 + 5 + 2 + 8 + 1 + 2
-    assert len(STEP_MOVES) == 47
+    # cancelling what is paused (2), pausing 8 states, resuming, two repairs, rerunning what has come to rest (5).
+    assert len(TASK_MOVES) == 35 + 5 + 2 + 8 + 1 + 2 + 5
+    # 47 of the spec's table; rerunning what does not run (5).
+    assert len(STEP_MOVES) == 47 + 5
 
 
 @pytest.mark.parametrize(
@@ -117,12 +125,12 @@ def test_a_refusal_says_what_is_allowed() -> None:
 
 def test_ended_tasks_move_only_by_an_operator() -> None:
     events = {event for (state, event) in TASK_MOVES if state in TASK_TERMINAL}
-    assert events == {TaskEvent.RESET, TaskEvent.REPAIR, TaskEvent.RESOLVE_MANUALLY}
+    assert events == {TaskEvent.RESET, TaskEvent.REPAIR, TaskEvent.RERUN, TaskEvent.RESOLVE_MANUALLY}
 
 
 def test_ended_steps_move_only_by_an_operator() -> None:
     events = {event for (state, event) in STEP_MOVES if state in STEP_TERMINAL}
-    assert events == {StepEvent.COMPLETE_MANUALLY, StepEvent.RESOLVE_MANUALLY}
+    assert events == {StepEvent.COMPLETE_MANUALLY, StepEvent.RERUN, StepEvent.RESOLVE_MANUALLY}
 
 
 @pytest.mark.parametrize(
@@ -139,10 +147,11 @@ def test_ended_steps_move_only_by_an_operator() -> None:
         ("paused", "steps_in_process", True),
         ("paused", "complete", True),
         ("steps_in_process", "pending", False),
-        ("complete", "steps_in_process", False),
+        ("complete", "steps_in_process", True),
         ("cancelled", "pending", False),
-        ("complete", "error", False),
-        ("resolved_manually", "complete", False),
+        ("complete", "paused", False),
+        ("complete", "cancelled", False),
+        ("resolved_manually", "paused", False),
     ],
 )
 def test_which_single_commits_may_move_a_task(start: str, end: str, legal: bool) -> None:
@@ -158,8 +167,8 @@ def test_which_single_commits_may_move_a_task(start: str, end: str, legal: bool)
         ("waiting_for_retry", "in_progress", True),
         ("error", "enqueued", True),
         ("complete", "resolved_manually", True),
-        ("complete", "pending", False),
-        ("cancelled", "in_progress", False),
+        ("complete", "pending", True),
+        ("complete", "cancelled", False),
         ("enqueued_for_orchestration", "in_progress", False),
         ("enqueued_for_orchestration", "waiting_for_retry", False),
     ],

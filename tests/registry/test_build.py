@@ -32,17 +32,6 @@ def test_a_template_is_available_when_each_of_its_steps_has_a_handler():
     )
 
 
-@pytest.mark.parametrize("kind", ["decision", "deferred_convergence"])
-def test_a_template_with_steps_that_are_not_run_yet_is_not_available(kind):
-    text = (
-        chain("later", "work")
-        + f"\n  - {{name: next, type: {kind}, handler: {{callable: work}}, dependencies: [work]}}"
-    )
-    registry = made(text)
-    assert registry.available() == []
-    assert f"{kind} steps are not run by this version" in str(registry.problems("tests", "later", None)[0])
-
-
 def test_the_highest_version_is_the_latest_by_number_not_by_text():
     texts = [chain("t", "work").replace("1.0.0", version) for version in ("1.9.0", "1.10.0", "0.99.99")]
     registry = made(*texts)

@@ -25,6 +25,7 @@ ALL_STEPS = "ALL"
 
 _EVENT_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 _PUBLISHER = re.compile(r"[A-Za-z_]\w*((::|\.)[A-Za-z_]\w*)*")
+_FIELD = re.compile(r"\{\{?\s*[A-Za-z_][\w-]*(?:\.[\w-]+)*\s*\}?\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -55,6 +56,12 @@ def _publisher(name: str) -> str:
     return name
 
 
+def _expression(text: str) -> str:
+    if "{" in _FIELD.sub("", text) or "}" in _FIELD.sub("", text):
+        raise ValueError("must be text with fields of the context in braces, like 'customer-{customer.id}'")
+    return text
+
+
 # Strict: a template is typed text, and '3', yes or 1.0 in place of 3, true or 1 is a mistake worth hearing of.
 Flag = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]
@@ -66,6 +73,10 @@ StepName = Annotated[Name, AfterValidator(_step_name)]
 EventName = Annotated[str, Field(max_length=255), AfterValidator(event_name)]
 Tag = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_clean)]
 Priority = Annotated[int, Strict(), Field(ge=-100, le=100)]
+ConcurrencyKey = Annotated[
+    str, Field(min_length=1, max_length=500), AfterValidator(_clean), AfterValidator(_expression)
+]
+ConcurrencyLimit = Annotated[int, Strict(), Field(ge=1, le=100_000)]
 
 
 class Part(BaseModel):
@@ -176,7 +187,10 @@ class BatchConfig(Part):
 
 
 class StepDefinition(Part):
-    """A step. Unless it is `optional`, its permanent failure holds back the steps below it and the end of the task."""
+    """A step. Unless it is `optional`, its permanent failure holds back the steps below it and the end of the task.
+
+    Steps whose `concurrency_key` comes to the same text for their tasks' contexts run `concurrency_limit` at a time.
+    """
 
     name: StepName
     description: str | None = None
@@ -193,6 +207,8 @@ class StepDefinition(Part):
     optional: Flag = False
     priority: Priority | None = None
     tags: tuple[Tag, ...] = ()
+    concurrency_key: ConcurrencyKey | None = None
+    concurrency_limit: ConcurrencyLimit | None = None
 
     @field_validator("dependencies")
     @classmethod

@@ -15,6 +15,8 @@ from tasker_host.domain.graph import find_problems
 from tasker_host.domain.json import canonical_json
 from tasker_host.domain.template.parts import (
     ALL_STEPS,
+    ConcurrencyKey,
+    ConcurrencyLimit,
     Environment,
     EventDescription,
     IdentityStrategy,
@@ -78,6 +80,8 @@ class TaskTemplate(Part):
     on_failure: OnFailure = OnFailure.BLOCK
     priority: Priority = 0
     tags: tuple[Tag, ...] = ()
+    concurrency_key: ConcurrencyKey | None = None
+    concurrency_limit: ConcurrencyLimit | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:

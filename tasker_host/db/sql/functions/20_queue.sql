@@ -1,7 +1,7 @@
 -- Queues. Each namespace owns the PGMQ queue {namespace}_queue, an ordinary one: any PGMQ client sees its depth, reads
 -- or archives it. A message is {task_uuid, step_uuid} and lives while its step is queued, leased or waits for a due time.
 --
---   ready      headers carry "rank"; found by an ordered scan of the index on rank
+--   ready      headers carry "rank", and "lane" when its step asks for tags; found by an ordered scan of the index on rank
 --   not ready  no rank: leased, waiting for a backoff or a start; found by vt once that has passed
 --
 -- Table names cannot be parameters of a cached plan, and planning afresh costs more than running. So each namespace
@@ -26,6 +26,21 @@ language sql immutable parallel safe as $$
                 then (p_message ->> 'step_uuid')::uuid end
 $$;
 
+-- Headers of a message: none while it is not ready.
+create or replace function tasker.queue_headers(p_rank bigint, p_lane text) returns jsonb
+language sql stable parallel safe as $$
+    select case when p_rank is null then null
+                when p_lane is null then jsonb_build_object('rank', p_rank)
+                else jsonb_build_object('rank', p_rank, 'lane', p_lane) end
+$$;
+
+-- Whether a worker with these tags (null: it takes everything) may take what is in this lane.
+create or replace function tasker.queue_fits(p_lane text, p_tags text[]) returns boolean
+language sql immutable parallel safe as $$
+    select p_tags is null or p_lane is null
+           or array(select jsonb_array_elements_text(p_lane::jsonb)) <@ p_tags
+$$;
+
 create or replace function tasker.queue_install(p_namespace text) returns void
 language plpgsql as $install$
 declare
@@ -36,8 +51,9 @@ begin
         create or replace function tasker.%I(
             p_delete bigint[],
             p_delay bigint[], p_delay_until timestamptz[],
-            p_ready bigint[], p_ready_rank bigint[], p_now timestamptz,
-            p_insert bigint[], p_insert_task uuid[], p_insert_step uuid[], p_insert_vt timestamptz[], p_insert_rank bigint[]
+            p_ready bigint[], p_ready_rank bigint[], p_ready_lane text[], p_now timestamptz,
+            p_insert bigint[], p_insert_task uuid[], p_insert_step uuid[], p_insert_vt timestamptz[], p_insert_rank bigint[],
+            p_insert_lane text[]
         ) returns void language plpgsql
         as $body$
         begin
@@ -49,25 +65,27 @@ begin
                 from unnest(p_delay, p_delay_until) as d (msg_id, until) where q.msg_id = d.msg_id;
             end if;
             if p_ready is not null then
-                update %s q set vt = p_now, headers = jsonb_build_object('rank', r.rank)
-                from unnest(p_ready, p_ready_rank) as r (msg_id, rank) where q.msg_id = r.msg_id;
+                update %s q set vt = p_now, headers = tasker.queue_headers(r.rank, r.lane)
+                from unnest(p_ready, p_ready_rank, p_ready_lane) as r (msg_id, rank, lane) where q.msg_id = r.msg_id;
             end if;
             if p_insert is not null then
                 insert into %s (msg_id, vt, message, headers) overriding system value
                 select i.msg_id, i.vt, jsonb_build_object('task_uuid', i.task_uuid, 'step_uuid', i.step_uuid),
-                       case when i.rank is not null then jsonb_build_object('rank', i.rank) end
-                from unnest(p_insert, p_insert_task, p_insert_step, p_insert_vt, p_insert_rank)
-                    as i (msg_id, task_uuid, step_uuid, vt, rank);
+                       tasker.queue_headers(i.rank, i.lane)
+                from unnest(p_insert, p_insert_task, p_insert_step, p_insert_vt, p_insert_rank, p_insert_lane)
+                    as i (msg_id, task_uuid, step_uuid, vt, rank, lane);
             end if;
         end
         $body$ $$, 'queue_apply:' || p_namespace, v_table, v_table, v_table, v_table);
 
     execute format($$
-        create or replace function tasker.%I(p_now timestamptz, p_until timestamptz, p_limit int)
+        create or replace function tasker.%I(p_now timestamptz, p_until timestamptz, p_limit int, p_tags text[])
         returns table (msg_id bigint, step_uuid uuid, was_due boolean) language plpgsql
         as $body$
         declare
             v_taken int;
+            v_more int;
+            v_lane text;
         begin
             return query
                 update %s q set vt = p_until, read_ct = q.read_ct + 1, last_read_at = p_now
@@ -79,7 +97,40 @@ begin
                 where q.msg_id = picked.msg_id
                 returning q.msg_id, tasker.message_step(q.message), true;
             get diagnostics v_taken = row_count;
-            if v_taken < p_limit then
+            if p_tags is not null then
+                -- Lane by lane: what others are to take is not even looked at.
+                for v_lane in
+                    with recursive lane as (
+                        (select coalesce(w.headers ->> 'lane', '') as name from %s w where (w.headers -> 'rank') is not null
+                         order by coalesce(w.headers ->> 'lane', '') limit 1)
+                        union all
+                        select (select coalesce(w.headers ->> 'lane', '') from %s w
+                                where (w.headers -> 'rank') is not null and coalesce(w.headers ->> 'lane', '') > lane.name
+                                order by coalesce(w.headers ->> 'lane', '') limit 1)
+                        from lane where lane.name is not null
+                    )
+                    select l.name from lane l
+                    cross join lateral (
+                        select (w.headers -> 'rank')::bigint as rank from %s w
+                        where (w.headers -> 'rank') is not null and coalesce(w.headers ->> 'lane', '') = l.name
+                        order by ((w.headers -> 'rank')::bigint) limit 1) first
+                    where l.name is not null and tasker.queue_fits(nullif(l.name, ''), p_tags)
+                    order by first.rank
+                loop
+                    exit when v_taken >= p_limit;
+                    return query
+                        update %s q set vt = p_until, headers = null, read_ct = q.read_ct + 1, last_read_at = p_now
+                        from (
+                            select w.msg_id from %s w
+                            where (w.headers -> 'rank') is not null and coalesce(w.headers ->> 'lane', '') = v_lane
+                            order by ((w.headers -> 'rank')::bigint) limit p_limit - v_taken for update skip locked
+                        ) picked
+                        where q.msg_id = picked.msg_id
+                        returning q.msg_id, tasker.message_step(q.message), false;
+                    get diagnostics v_more = row_count;
+                    v_taken := v_taken + v_more;
+                end loop;
+            elsif v_taken < p_limit then
                 return query
                     update %s q set vt = p_until, headers = null, read_ct = q.read_ct + 1, last_read_at = p_now
                     from (
@@ -91,7 +142,7 @@ begin
                     returning q.msg_id, tasker.message_step(q.message), false;
             end if;
         end
-        $body$ $$, 'queue_take:' || p_namespace, v_table, v_table, v_table, v_table);
+        $body$ $$, 'queue_take:' || p_namespace, v_table, v_table, v_table, v_table, v_table, v_table, v_table, v_table, v_table);
 
     -- Locked messages are skipped: a finish that is deleting one must not wait for a renewal that waits for the finish.
     execute format($$
@@ -124,11 +175,12 @@ begin
     for v_one in
         select * from (values
             ('queue_apply',
-             'p_delete bigint[], p_delay bigint[], p_delay_until timestamptz[], p_ready bigint[], p_ready_rank bigint[], p_now timestamptz,
-              p_insert bigint[], p_insert_task uuid[], p_insert_step uuid[], p_insert_vt timestamptz[], p_insert_rank bigint[]',
-             'void', 'perform tasker.%I($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'),
-            ('queue_take', 'p_now timestamptz, p_until timestamptz, p_limit int',
-             'table (msg_id bigint, step_uuid uuid, was_due boolean)', 'return query select * from tasker.%I($2, $3, $4)'),
+             'p_delete bigint[], p_delay bigint[], p_delay_until timestamptz[], p_ready bigint[], p_ready_rank bigint[],
+              p_ready_lane text[], p_now timestamptz, p_insert bigint[], p_insert_task uuid[], p_insert_step uuid[],
+              p_insert_vt timestamptz[], p_insert_rank bigint[], p_insert_lane text[]',
+             'void', 'perform tasker.%I($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)'),
+            ('queue_take', 'p_now timestamptz, p_until timestamptz, p_limit int, p_tags text[]',
+             'table (msg_id bigint, step_uuid uuid, was_due boolean)', 'return query select * from tasker.%I($2, $3, $4, $5)'),
             ('queue_renew', 'p_messages bigint[], p_until timestamptz', 'void', 'perform tasker.%I($2, $3)'),
             ('queue_next', 'out next_due timestamptz, out first_rank bigint', 'record',
              'select q.next_due, q.first_rank into next_due, first_rank from tasker.%I() q')
@@ -178,6 +230,20 @@ begin
     insert into tasker.namespaces (name, queue_sequence)
     values (p_namespace, pg_get_serial_sequence(format('pgmq.%I', v_table), 'msg_id')::regclass);
     perform tasker.queue_dispatch();
+end
+$$;
+
+-- The index by which workers with tags find what they may take; made when the first of them starts.
+create or replace function tasker.queue_lanes(p_namespace text) returns void
+language plpgsql as $$
+declare
+    v_table text := 'q_' || p_namespace || '_queue';
+begin
+    if to_regclass(format('pgmq.%I', v_table || '_lane')) is null then
+        perform pg_advisory_xact_lock(hashtextextended('tasker.namespaces', 0));
+        execute format($f$create index if not exists %I on pgmq.%I ((coalesce(headers ->> 'lane', '')),
+                       ((headers -> 'rank')::bigint)) where (headers -> 'rank') is not null$f$, v_table || '_lane', v_table);
+    end if;
 end
 $$;
 

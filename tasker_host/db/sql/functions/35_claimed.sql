@@ -11,14 +11,20 @@ exception when duplicate_object then null;
 end
 $$;
 
+-- Whether a step in this state no longer holds its children back. One home for this rule.
+create or replace function tasker.is_satisfied(p_state text, p_if_failed text) returns boolean
+language sql immutable parallel safe as $$
+    select p_state in ('complete', 'resolved_manually') or (p_state = 'error' and coalesce(p_if_failed, '') = 'forgive')
+$$;
+
 create or replace function tasker.claimed_rows(p_steps uuid[]) returns setof tasker.claimed
 language sql stable rows 100
 as $$
     select s.step_uuid, s.task_uuid, t.namespace, t.template_id, s.name, s.template_step,
            s.attempts, s.max_attempts, s.msg_id, t.correlation_id, t.context,
            case when s.reads <> '{}' then (
-               select json_object_agg(p.name, p.result) from tasker.steps p
-               where p.step_uuid = any (s.reads) and p.state in ('complete', 'resolved_manually'))
+               select json_object_agg(p.name, case when p.state <> 'error' then p.result end) from tasker.steps p
+               where p.step_uuid = any (s.reads) and tasker.is_satisfied(p.state, p.if_failed))
            end,
            s.inputs, s.checkpoint, null::json
     from unnest(p_steps) with ordinality as c (step_uuid, position)

@@ -6,13 +6,28 @@
 --
 -- When p_worker has room for all first steps (p_want of them) and nothing older waits in its queues (p_namespaces), it is
 -- given these steps at once, as if it had claimed them: the rows before the last.
--- Without p_look it knows that nothing waits there.
+-- Without p_look it knows that nothing waits there. p_worker_tags are its tags; null: it takes everything.
+--
+-- p_limit_keys are business keys, {"*": of all steps of the task, "name": of that step}.
+
+-- The lane of a step that asks for these tags: the same text for the same set of tags; null for none.
+create or replace function tasker.queue_lane(p_tags text[]) returns text
+language sql immutable parallel safe as $$
+    select case when cardinality(p_tags) > 0 then
+        (select jsonb_agg(tag order by tag)::text from (select distinct tag from unnest(p_tags) as u (tag)) d) end
+$$;
+
+-- The business keys under which a step of that name runs, of those of its task.
+create or replace function tasker.step_limit_keys(p_keys json, p_step text) returns text[]
+language sql immutable parallel safe as $$
+    select array_agg(distinct key) from unnest(array[p_keys ->> '*', p_keys ->> p_step]) as k (key) where key is not null
+$$;
 
 create or replace function tasker.tasks_submit(
     p_task uuid[], p_template int[], p_context json[], p_priority smallint[], p_identity text[], p_tags json[],
     p_correlation uuid[], p_parent_correlation uuid[], p_initiator text[], p_source text[], p_reason text[],
-    p_start_at timestamptz[], p_aging_interval interval,
-    p_worker text, p_namespaces text[], p_want int, p_lease interval, p_look boolean
+    p_start_at timestamptz[], p_limit_keys json[], p_aging_interval interval,
+    p_worker text, p_namespaces text[], p_want int, p_lease interval, p_look boolean, p_worker_tags text[]
 ) returns setof tasker.claimed
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -33,23 +48,28 @@ declare
     v_rank bigint;               -- of the new task that would come last
     v_change record;
     v_steps uuid[] := '{}';      -- taken by the worker
+    v_limited boolean := false;  -- whether some of them have business keys
+    v_special boolean;           -- whether any step may have tags, a priority or business keys
 begin
+    v_special := cardinality(array_remove(p_tags::text[], null)) > 0 or cardinality(array_remove(p_limit_keys::text[], null)) > 0
+        or exists (select from tasker.templates t where t.template_id = any (p_template) and t.is_special);
     with made as (
         insert into tasker.tasks (
             task_uuid, template_id, namespace, state, state_since, steps_total, steps_active, rank, priority, context, tags,
             identity_key, correlation_id, parent_correlation_id, initiator, source_system, reason, created_at, start_at,
-            completed_at, deadline_at)
+            completed_at, on_failure, aging_us, limit_keys, deadline_at)
         select n.task_uuid, t.template_id, t.namespace,
                case when t.roots = 0 then 'complete' when n.start_at > v_now then 'pending' else 'steps_in_process' end,
                v_now, t.steps, t.roots,
                extract(epoch from greatest(n.start_at, v_now))::numeric * 1000000 - n.priority * v_aging,
                n.priority, n.context, case when n.tags is null then '{}' else array(select json_array_elements_text(n.tags)) end,
                n.identity, n.correlation, n.parent_correlation, n.initiator, n.source, n.reason, v_now, n.start_at,
-               case when t.roots = 0 then v_now end, greatest(n.start_at, v_now) + t.max_duration
+               case when t.roots = 0 then v_now end, t.on_failure, v_aging, n.limit_keys,
+               greatest(n.start_at, v_now) + t.max_duration
         from unnest(p_task, p_template, p_context, p_priority, p_identity, p_tags, p_correlation, p_parent_correlation,
-                    p_initiator, p_source, p_reason, p_start_at)
+                    p_initiator, p_source, p_reason, p_start_at, p_limit_keys)
                  as n (task_uuid, template_id, context, priority, identity, tags, correlation, parent_correlation,
-                       initiator, source, reason, start_at)
+                       initiator, source, reason, start_at, limit_keys)
         join tasker.templates t on t.template_id = n.template_id
         order by n.identity          -- two batches that share identities wait for each other in one direction only
         on conflict (identity_key) where identity_key is not null do nothing
@@ -71,7 +91,7 @@ begin
 
     for v_change in
         with fresh as (
-            select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, ns.queue_sequence, k.ids
+            select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, t.tags, t.limit_keys, ns.queue_sequence, k.ids
             from unnest(v_created) as c (task_uuid)
             join tasker.tasks t on t.task_uuid = c.task_uuid
             join tasker.namespaces ns on ns.name = t.namespace
@@ -80,14 +100,18 @@ begin
                 select array_agg((left(t.task_uuid::text, 30) || lpad(to_hex(position), 6, '0'))::uuid order by position) as ids
                 from tasker.template_steps where template_id = t.template_id) k
         ), planned as (
-            select f.*, s.position, s.name, s.parents, s.children, s.reads, s.max_attempts,
+            select f.*, s.position, s.name, s.parents, s.children, s.reads, s.max_attempts, s.if_failed, s.priority, l.lane,
+                   case when v_special then tasker.step_limit_keys(f.limit_keys, s.name) end as keys,
                    coalesce(v_take and s.parents = '{}' and f.namespace = any (p_namespaces)
-                            and (f.start_at is null or f.start_at <= v_now), false) as taken
+                            and (f.start_at is null or f.start_at <= v_now)
+                            and (l.lane is null or tasker.queue_fits(l.lane, p_worker_tags)), false) as taken
             from fresh f join tasker.template_steps s on s.template_id = f.template_id
+            cross join lateral (
+                select case when v_special then tasker.queue_lane(f.tags || s.tags) end as lane) l
         ), made as (
             insert into tasker.steps (
                 step_uuid, task_uuid, position, name, template_step, state, state_since, waits_on, parents, children,
-                reads, attempts, max_attempts, worker, msg_id)
+                reads, attempts, max_attempts, worker, msg_id, if_failed, priority, lane, limit_keys)
             select n.ids[n.position], n.task_uuid, n.position, n.name, n.name,
                    case when n.taken then 'in_progress' when n.parents = '{}' then 'enqueued' else 'pending' end,
                    v_now, cardinality(n.parents),
@@ -95,9 +119,10 @@ begin
                    case when n.children = '{}' then '{}' else array(select n.ids[p] from unnest(n.children) p) end,
                    case when n.reads = '{}' then '{}' else array(select n.ids[p] from unnest(n.reads) p) end,
                    n.taken::int, n.max_attempts, case when n.taken then p_worker end,
-                   case when n.parents = '{}' then nextval(n.queue_sequence) end
+                   case when n.parents = '{}' then nextval(n.queue_sequence) end,
+                   n.if_failed, n.priority, n.lane, n.keys
             from planned n
-            returning step_uuid, task_uuid, msg_id, state = 'in_progress' as taken
+            returning step_uuid, task_uuid, msg_id, priority, lane, limit_keys, state = 'in_progress' as taken
         ), told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'enqueued', 'in_progress', v_now, 1, p_worker from made where taken
@@ -107,17 +132,24 @@ begin
                array_agg(m.task_uuid) as inserted_task,
                array_agg(m.step_uuid) as inserted_step,
                array_agg(case when m.taken then v_until else coalesce(t.start_at, v_now) end) as inserted_vt,
-               array_agg(case when m.taken or t.start_at > v_now then null else t.rank end) as inserted_rank,
-               array_agg(m.step_uuid) filter (where m.taken) as taken
+               array_agg(case when m.taken or t.start_at > v_now then null when m.priority is null then t.rank
+                              else t.rank - m.priority * t.aging_us end) as inserted_rank,
+               array_agg(m.lane) filter (where v_special) as inserted_lane,
+               array_agg(m.step_uuid) filter (where m.taken) as taken,
+               coalesce(bool_or(m.limit_keys is not null) filter (where v_special), false) as limited
         from made m join tasker.tasks t on t.task_uuid = m.task_uuid
         where m.msg_id is not null
         group by t.namespace
     loop
         perform tasker.queue_apply(
-            v_change.namespace, null, null, null, null, null, v_now, v_change.inserted, v_change.inserted_task,
-            v_change.inserted_step, v_change.inserted_vt, v_change.inserted_rank);
+            v_change.namespace, null, null, null, null, null, null, v_now, v_change.inserted, v_change.inserted_task,
+            v_change.inserted_step, v_change.inserted_vt, v_change.inserted_rank, v_change.inserted_lane);
         v_steps := v_steps || coalesce(v_change.taken, '{}');
+        v_limited := v_limited or v_change.limited;
     end loop;
+    if v_steps <> '{}' and (v_limited or exists (select from tasker.limits where is_fixed)) then
+        v_steps := tasker.steps_admit(v_steps, v_now);
+    end if;
 
     if v_steps <> '{}' then
         return query select * from tasker.claimed_rows(v_steps);

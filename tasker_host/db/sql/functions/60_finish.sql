@@ -6,6 +6,10 @@
 --   released    given back without having run to its end: the attempt does not count, another worker takes it at once,
 --               or after p_retry_after
 --
+-- p_expand are the steps that a succeeded decision or analyzer adds (see steps_expand). While its task is paused, what a
+-- step comes to is kept in enqueued_for_orchestration or enqueued_as_error_for_orchestration; once its task is over, a
+-- failure is final.
+--
 -- An outcome counts only while its step is in_progress, held by p_worker, at that attempt; otherwise it changes nothing
 -- and its step is listed in `superseded`. The task rows are locked first, in uuid order, and guard everything else:
 -- siblings finishing on two workers cannot deadlock, and the last of many parallel steps sees that it is the last.
@@ -17,8 +21,8 @@
 
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
-    p_retry_after interval[], p_metadata json[],
-    p_namespaces text[], p_want int, p_lease interval, p_look boolean
+    p_retry_after interval[], p_metadata json[], p_expand json[],
+    p_namespaces text[], p_want int, p_lease interval, p_look boolean, p_tags text[]
 ) returns setof tasker.claimed
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -44,8 +48,19 @@ declare
     v_steps uuid[] := '{}';      -- taken by this worker, in the order they are returned
     v_accepted bigint[];         -- positions of the outcomes that counted
     v_ended uuid[];
+    v_limited boolean := exists (select from tasker.limits where is_fixed);
+    v_stopping uuid[];           -- tasks of which some steps are not to run any more
 begin
     perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
+    if cardinality(array_remove(p_expand::text[], null)) > 0 then
+        perform tasker.steps_expand(p_worker, o.task_uuid, o.step_uuid, o.attempt, o.expand)
+        from unnest(p_task, p_step, p_attempt, p_expand) as o (task_uuid, step_uuid, attempt, expand)
+        where o.expand is not null;
+    end if;
+    if v_limited then
+        -- Before anything else is locked, and in the same order as everybody: no claim below has to wait for a row.
+        perform from tasker.limits where is_fixed order by key for no key update;
+    end if;
 
     if p_want > 0 and p_look then
         foreach v_namespace in array p_namespaces loop
@@ -62,8 +77,12 @@ begin
     for v_change in
         with moved as (
             update tasker.steps s
-            set state = case o.kind when 'succeeded' then 'complete' when 'released' then 'enqueued'
-                        else case when o.retry_after is null then 'error' else 'waiting_for_retry' end end,
+            set state = case o.kind
+                            when 'succeeded' then case when o.task_state = 'paused' then 'enqueued_for_orchestration'
+                                                       else 'complete' end
+                            when 'released' then case when o.is_over then 'cancelled' else 'enqueued' end
+                            else case when o.task_state = 'paused' then 'enqueued_as_error_for_orchestration'
+                                      when o.retry_after is null or o.is_over then 'error' else 'waiting_for_retry' end end,
                 state_since = v_now,
                 result = case when o.kind = 'succeeded' then o.value else s.result end,
                 error = case when o.kind = 'failed' then o.value else s.error end,
@@ -72,7 +91,8 @@ begin
                 retry_at = case when o.kind = 'failed' then v_now + o.retry_after end,
                 worker = null
             from (
-                select o.*, t.namespace, t.rank, t.state as task_state
+                select o.*, t.namespace, t.rank, t.aging_us, t.state as task_state,
+                       t.state in ('complete', 'error', 'cancelled', 'resolved_manually') as is_over
                 from unnest(p_task, p_step, p_attempt, p_kind, p_value, p_took_ms, p_retry_after, p_metadata)
                     with ordinality
                     as o (task_uuid, step_uuid, attempt, kind, value, took_ms, retry_after, metadata, position)
@@ -80,8 +100,9 @@ begin
             ) o
             where s.step_uuid = o.step_uuid and s.task_uuid = o.task_uuid
               and s.state = 'in_progress' and s.worker = p_worker and s.attempts = o.attempt
-            returning s.step_uuid, s.task_uuid, s.state, s.children, s.msg_id, o.attempt, o.kind, o.value, o.took_ms,
-                      o.retry_after, o.metadata, o.position, o.namespace, o.rank, o.task_state
+            returning s.step_uuid, s.task_uuid, s.state, s.children, s.msg_id, s.if_failed, s.lane, s.limit_keys,
+                      o.attempt, o.kind, o.value, o.took_ms, o.retry_after, o.metadata, o.position, o.namespace,
+                      o.rank - coalesce(s.priority, 0) * o.aging_us as rank, o.rank as task_rank, o.aging_us, o.task_state
         ), told as (
             insert into tasker.step_history (
                 task_uuid, step_uuid, from_state, to_state, at, attempt, worker, took_ms, error, metadata, reason)
@@ -89,16 +110,22 @@ begin
                    case when kind = 'failed' then value end, metadata, case when kind = 'released' then 'released' end
             from moved
         ), freed as (
-            select child, count(*)::int as parents, min(m.namespace) as namespace, min(m.rank) as rank
+            select child, count(*)::int as parents, min(m.namespace) as namespace, min(m.task_rank) as rank,
+                   min(m.aging_us) as aging_us
             from moved m cross join unnest(m.children) as child
-            where m.state = 'complete' group by child
+            where m.state = 'complete' or (m.state = 'error' and m.if_failed = 'forgive') group by child
         ), successor as (
-            select c.step_uuid, c.waits_on - f.parents as waits_on, f.namespace, f.rank,
-                   c.waits_on = f.parents and (v_first_rank is null or f.rank <= v_first_rank)
-                       and count(*) filter (where c.waits_on = f.parents)
-                           over (order by f.rank, c.position rows unbounded preceding) <= p_want as taken
-            from freed f join tasker.steps c on c.step_uuid = f.child
-            where c.state = 'pending'
+            select step_uuid, waits_on, namespace, rank, lane, limit_keys,
+                   is_ready and (v_first_rank is null or rank <= v_first_rank)
+                       and count(*) filter (where is_ready) over (order by rank, position rows unbounded preceding) <= p_want
+                       as taken
+            from (
+                select c.step_uuid, c.waits_on - f.parents as waits_on, f.namespace, c.position, c.lane, c.limit_keys,
+                       f.rank - coalesce(c.priority, 0) * f.aging_us as rank,
+                       c.waits_on = f.parents and (c.lane is null or tasker.queue_fits(c.lane, p_tags)) as is_ready
+                from freed f join tasker.steps c on c.step_uuid = f.child
+                where c.state = 'pending'
+            ) c
         ), child as (
             update tasker.steps c
             set waits_on = n.waits_on,
@@ -109,7 +136,8 @@ begin
                 msg_id = case when n.waits_on = 0 then nextval(ns.queue_sequence) end
             from successor n join tasker.namespaces ns on ns.name = n.namespace
             where c.step_uuid = n.step_uuid
-            returning c.step_uuid, c.task_uuid, c.state, c.attempts, c.msg_id, n.namespace, n.rank, n.taken
+            returning c.step_uuid, c.task_uuid, c.state, c.attempts, c.msg_id, n.namespace, n.rank, n.taken, n.lane,
+                      n.limit_keys
         ), child_told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'pending', state, v_now, attempts, case when taken then p_worker end
@@ -118,21 +146,28 @@ begin
             update tasker.tasks t
             set steps_done = t.steps_done + d.done, steps_active = t.steps_active + d.active,
                 steps_retrying = t.steps_retrying + d.retrying, steps_failed = t.steps_failed + d.failed,
-                state = tasker.task_state(t.steps_total, t.steps_done + d.done, t.steps_active + d.active,
-                                          t.steps_retrying + d.retrying, t.steps_failed + d.failed),
-                state_since = case when tasker.task_state(t.steps_total, t.steps_done + d.done, t.steps_active + d.active,
-                                          t.steps_retrying + d.retrying, t.steps_failed + d.failed) = t.state
-                              then t.state_since else v_now end,
-                completed_at = case when t.steps_done + d.done = t.steps_total then v_now end
+                steps_forgiven = t.steps_forgiven + d.forgiven,
+                state = tasker.task_state(
+                    t.state, t.on_failure, t.steps_total, t.steps_done + t.steps_forgiven + d.done + d.forgiven,
+                    t.steps_active + d.active, t.steps_retrying + d.retrying, t.steps_failed + d.failed),
+                state_since = case when tasker.task_state(
+                    t.state, t.on_failure, t.steps_total, t.steps_done + t.steps_forgiven + d.done + d.forgiven,
+                    t.steps_active + d.active, t.steps_retrying + d.retrying, t.steps_failed + d.failed) = t.state
+                    then t.state_since else v_now end,
+                completed_at = case when t.steps_done + t.steps_forgiven + d.done + d.forgiven = t.steps_total
+                               and t.completed_at is null then v_now else t.completed_at end
             from (
                 select task_uuid, sum(done)::int as done, sum(active)::int as active, sum(retrying)::int as retrying,
-                       sum(failed)::int as failed, min(task_state) as old_state
+                       sum(failed)::int as failed, sum(forgiven)::int as forgiven, min(task_state) as old_state
                 from (
-                    select task_uuid, (state = 'complete')::int as done, -(state <> 'enqueued')::int as active,
-                           (state = 'waiting_for_retry')::int as retrying, (state = 'error')::int as failed, task_state
+                    select task_uuid, (state = 'complete')::int as done,
+                           -(state in ('complete', 'error', 'waiting_for_retry', 'cancelled'))::int as active,
+                           (state = 'waiting_for_retry')::int as retrying,
+                           (state = 'error' and if_failed is distinct from 'forgive')::int as failed,
+                           (state = 'error' and if_failed is not distinct from 'forgive')::int as forgiven, task_state
                     from moved
                     union all
-                    select task_uuid, 0, 1, 0, 0, null from child where state <> 'pending'
+                    select task_uuid, 0, 1, 0, 0, 0, null from child where state <> 'pending'
                 ) change
                 group by task_uuid
             ) d
@@ -142,14 +177,14 @@ begin
             insert into tasker.task_history (task_uuid, from_state, to_state, at)
             select task_uuid, old_state, state, v_now from task_moved where old_state <> state
         ), message as (
-            select namespace, msg_id, task_uuid, step_uuid, rank,
-                   case when state in ('complete', 'error') then 'delete'
-                        when retry_after is not null then 'delay' else 'ready' end as change,
-                   v_now + retry_after as vt
+            select namespace, msg_id, task_uuid, step_uuid, rank, lane,
+                   case when state not in ('enqueued', 'waiting_for_retry') then 'delete'
+                        when retry_after is not null or task_state = 'paused' then 'delay' else 'ready' end as change,
+                   case when task_state = 'paused' then 'infinity' else v_now + retry_after end as vt, limit_keys
             from moved
             union all
-            select namespace, msg_id, task_uuid, step_uuid, rank, case when taken then 'insert_taken' else 'insert' end,
-                   case when taken then v_until else v_now end
+            select namespace, msg_id, task_uuid, step_uuid, rank, lane, case when taken then 'insert_taken' else 'insert' end,
+                   case when taken then v_until else v_now end, limit_keys
             from child where state <> 'pending'
         )
         select namespace,
@@ -158,31 +193,53 @@ begin
                array_agg(vt) filter (where change = 'delay') as delayed_until,
                array_agg(msg_id) filter (where change = 'ready') as readied,
                array_agg(rank) filter (where change = 'ready') as readied_rank,
+               array_agg(lane) filter (where change = 'ready') as readied_lane,
                array_agg(msg_id) filter (where change like 'insert%') as inserted,
                array_agg(task_uuid) filter (where change like 'insert%') as inserted_task,
                array_agg(step_uuid) filter (where change like 'insert%') as inserted_step,
                array_agg(vt) filter (where change like 'insert%') as inserted_vt,
                array_agg(case when change = 'insert' then rank end) filter (where change like 'insert%') as inserted_rank,
+               case when bool_or(lane is not null) then array_agg(lane) filter (where change like 'insert%') end
+                   as inserted_lane,
                array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
                coalesce(bool_or(change in ('insert', 'ready')), false) as leaves_work,
                min(vt) filter (where change = 'delay') as next_due,
+               bool_or(limit_keys is not null) as limited,
                (select array_agg(position) from moved) as accepted,
                (select array_agg(task_uuid) from task_moved
-                where state in ('complete', 'error', 'blocked_by_failures')) as ended
+                where state in ('complete', 'error', 'blocked_by_failures')) as ended,
+               (select array_agg(task_uuid) from (
+                    select task_uuid from moved where state = 'error' and if_failed = 'stop_batch'
+                    union select task_uuid from task_moved where state = 'error' and old_state <> 'error') r) as stopping
         from message group by namespace
     loop
         perform tasker.queue_apply(
             v_change.namespace, v_change.deleted, v_change.delayed, v_change.delayed_until, v_change.readied,
-            v_change.readied_rank, v_now, v_change.inserted, v_change.inserted_task, v_change.inserted_step,
-            v_change.inserted_vt, v_change.inserted_rank);
+            v_change.readied_rank, v_change.readied_lane, v_now, v_change.inserted, v_change.inserted_task,
+            v_change.inserted_step, v_change.inserted_vt, v_change.inserted_rank, v_change.inserted_lane);
         v_steps := v_steps || coalesce(v_change.taken, '{}');
         v_next := least(v_next, v_change.next_due);
         v_accepted := v_change.accepted;
         v_ended := v_change.ended;
+        v_limited := v_limited or v_change.limited;
+        v_stopping := v_change.stopping;
         if v_change.leaves_work then
             v_left := v_left || v_change.namespace;
         end if;
     end loop;
+
+    if v_limited then
+        v_left := v_left || tasker.limits_release(
+            array(select o.step from unnest(p_step) with ordinality as o (step, position) where o.position = any (v_accepted)),
+            v_now);
+        if v_steps <> '{}' then
+            v_steps := tasker.steps_admit(v_steps, v_now);
+        end if;
+    end if;
+    if v_stopping is not null then
+        perform tasker.batches_stop(p_step, v_now);
+        select v_left || r.work_for, v_ended || r.ended into v_left, v_ended from tasker.tasks_settle(v_stopping, null, v_now) r;
+    end if;
 
     if cardinality(v_waiting) > 1 then
         v_waiting := array(select w.name from unnest(v_waiting, v_ranks) as w (name, rank) order by w.rank nulls first);
@@ -190,9 +247,12 @@ begin
     foreach v_namespace in array v_waiting loop
         exit when cardinality(v_steps) >= p_want;
         select * into v_got from tasker.steps_take(
-            p_worker, v_namespace, v_now, v_until, p_want - cardinality(v_steps));
+            p_worker, v_namespace, v_now, v_until, p_want - cardinality(v_steps), p_tags);
         v_steps := v_steps || coalesce(v_got.steps, '{}');
         v_ended := v_ended || v_got.ended;
+        if v_got.left_work then
+            v_left := v_left || v_namespace;
+        end if;
     end loop;
 
     if v_steps <> '{}' then
@@ -202,6 +262,6 @@ begin
         'superseded', case when cardinality(v_accepted) = cardinality(p_step) then '{}'
                       else array(select o.step from unnest(p_step) with ordinality as o (step, position)
                                  where o.position <> all (coalesce(v_accepted, '{}'))) end,
-        'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from v_next - v_now)))::tasker.claimed;
+        'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from nullif(v_next, 'infinity') - v_now)))::tasker.claimed;
 end
 $$;

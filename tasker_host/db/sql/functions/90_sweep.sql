@@ -287,10 +287,9 @@ begin
                 (select array_agg(s.task) from unnest(v_stale, v_files) as s (task, files) where s.files),
                 (select array_agg(s.reason) from unnest(v_reasons, v_files) as s (reason, files) where s.files),
                 null) f);
-        v_stopped := array(
-            select s from tasker.tasks_stop(
-                array(select s.task from unnest(v_stale, v_fails) as s (task, fails) where s.fails),
-                'error', 'sweep', 'staleness_timeout', true) s);
+        v_stopped := tasker.tasks_stop(
+            array(select s.task from unnest(v_stale, v_fails) as s (task, fails) where s.fails),
+            'error', 'sweep', 'staleness_timeout', true);
     end if;
 
     -- When to look again. A dry run keeps in mind only what is not stale.
@@ -350,11 +349,10 @@ begin
               from tasker.tasks t join tasker.templates m on m.template_id = t.template_id
               where t.task_uuid = any (v_due) and (m.lifecycle ->> 'auto_dlq_on_timeout')::boolean) l
         where l.tasks is not null;
-        ended := array(
-            select s from tasker.tasks_stop(
-                array(select t.task_uuid from tasker.tasks t join tasker.templates m on m.template_id = t.template_id
-                      where t.task_uuid = any (v_due) and (m.lifecycle ->> 'auto_fail_on_timeout')::boolean is not false),
-                'error', 'sweep', 'max_duration', true) s);
+        ended := tasker.tasks_stop(
+            array(select t.task_uuid from tasker.tasks t join tasker.templates m on m.template_id = t.template_id
+                  where t.task_uuid = any (v_due) and (m.lifecycle ->> 'auto_fail_on_timeout')::boolean is not false),
+            'error', 'sweep', 'max_duration', true);
     end if;
     next_at := least((select d.at from tasker.deadlines d order by d.at limit 1),
                      v_now + (select m.max_duration from tasker.templates m where m.max_duration is not null

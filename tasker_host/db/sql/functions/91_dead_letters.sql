@@ -74,7 +74,8 @@ begin
                             when bool_or(coalesce((s.error ->> 'retryable')::boolean, true)
                                          and (s.attempts >= s.max_attempts or (s.error ->> 'will_retry')::boolean is false))
                             then 'max_retries_exceeded' end as reason
-                from tasker.steps s where s.task_uuid = t.task_uuid and s.state = 'error') s on true
+                from tasker.steps s where s.task_uuid = t.task_uuid and s.state = 'error'
+                  and s.if_failed is distinct from 'forgive') s on true
         ), filed as (
             select f.* from tasker.dead_letters_file(
                 array(select task_uuid from judged where p_files and reason is not null order by task_uuid),

@@ -1,0 +1,97 @@
+"""What operators do, from Python: tasks, steps and limits are changed by one call each (`sql/functions/`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+
+from tasker_host.db.database import Database
+
+TaskAction = Literal["cancel", "pause", "resume", "resolve_manually", "rerun"]
+StepAction = Literal["reset_for_retry", "resolve_manually", "complete_manually"]
+Refused = Literal["not_found", "illegal", "running", "no_such_step", "task_over"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """What became of one task or step; with `refused` nothing of it was changed."""
+
+    uuid: UUID
+    task_uuid: UUID | None
+    from_state: str | None
+    to_state: str | None
+    refused: Refused | None
+    work_for: tuple[str, ...]
+    """Namespaces that got work by the call as a whole: their workers are to be told."""
+
+
+async def tasks_operate(
+    database: Database,
+    action: TaskAction,
+    tasks: Sequence[UUID],
+    *,
+    actor: str,
+    reason: str,
+    options: Mapping[str, Any] | None = None,
+) -> list[Operated]:
+    """Change tasks; in the order given. SQL: `functions/65_operate.sql`."""
+    rows = await database.fetch(
+        "select task_uuid, task_uuid, from_state, to_state, refused, work_for"
+        " from tasker.tasks_operate($1, $2, $3, $4, $5)",
+        action,
+        list(tasks),
+        actor,
+        reason,
+        orjson.dumps(dict(options or {})).decode(),
+    )
+    return [_operated(row) for row in rows]
+
+
+async def steps_operate(
+    database: Database, action: StepAction, steps: Sequence[UUID], *, actor: str, reason: str, value: str | None = None
+) -> list[Operated]:
+    """Change steps; `value` is the JSON text that `complete_manually` gives them. SQL: `functions/65_operate.sql`."""
+    rows = await database.fetch(
+        "select step_uuid, task_uuid, from_state, to_state, refused, work_for"
+        " from tasker.steps_operate($1, $2, $3, $4, $5)",
+        action,
+        list(steps),
+        value,
+        actor,
+        reason,
+    )
+    return [_operated(row) for row in rows]
+
+
+async def limit_set(
+    database: Database,
+    key: str,
+    *,
+    max_running: int | None,
+    per_second: float | None,
+    burst: int | None,
+    paused: bool,
+    actor: str,
+    reason: str,
+) -> list[str]:
+    """Set, change or remove a limit; the namespaces that got work by it. SQL: `functions/36_limits.sql`."""
+    return list(
+        await database.fetchval(
+            "select tasker.limit_set($1, $2, $3, $4, $5, $6, $7)",
+            key,
+            max_running,
+            per_second,
+            burst,
+            paused,
+            actor,
+            reason,
+        )
+    )
+
+
+def _operated(row: Any) -> Operated:
+    return Operated(row[0], row[1], row[2], row[3], row[4], tuple(row[5] or ()))

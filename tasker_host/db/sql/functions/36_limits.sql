@@ -1,0 +1,319 @@
+-- Limits: how many steps of a key run at once, and how many of them start per second.
+--
+-- A step that was just taken asks for room under all its keys (steps_admit); where there is none, it is put back and
+-- parked: out of sight of every claim, until steps that end make room (limits_release). So a limit that binds costs
+-- one look per step, however many wait. A rate gives each step its turn once, when it is first taken.
+--
+-- Whoever releases waits for the rows of its keys, in key order; whoever asks skips rows that are locked and comes back
+-- a moment later: the two cannot deadlock.
+
+-- The keys of steps, with the limit that their template gives them.
+create or replace function tasker.limit_keys_of(p_steps uuid[])
+returns table (step_uuid uuid, key text, own_max int)
+language sql stable rows 100 as $$
+    select s.step_uuid, k.key, k.own_max
+    from unnest(p_steps) as u (step_uuid)
+    join tasker.steps s on s.step_uuid = u.step_uuid
+    join tasker.tasks t on t.task_uuid = s.task_uuid
+    join tasker.template_rules d on d.template_id = t.template_id and d.name = s.template_step
+    cross join lateral (
+        select l.key, null::int from tasker.limits l
+        where l.is_fixed and l.key in ('namespace:' || t.namespace, 'handler:' || d.handler)
+        union all
+        select w.key, case when w.key like 'batch:%' then d.parallelism else d.concurrency_limit end
+        from unnest(s.limit_keys) as w (key)
+    ) k (key, own_max)
+$$;
+
+-- Puts steps back that were taken in this transaction: they were never run. `p_until` is when each comes into sight again.
+create or replace function tasker.steps_put_back(
+    p_steps uuid[], p_until timestamptz[], p_rate_at timestamptz[], p_now timestamptz
+) returns void
+language plpgsql as $$
+declare
+    v_change record;
+begin
+    delete from tasker.step_history h using tasker.steps s
+    where s.step_uuid = any (p_steps) and h.task_uuid = s.task_uuid and h.step_uuid = s.step_uuid
+      and h.at = p_now and h.from_state = 'enqueued' and h.to_state = 'in_progress';
+    update tasker.step_history h set to_state = 'enqueued', attempt = h.attempt - 1, worker = null, reason = 'limit'
+    from tasker.steps s
+    where s.step_uuid = any (p_steps) and h.task_uuid = s.task_uuid and h.step_uuid = s.step_uuid
+      and h.at = p_now and h.to_state = 'in_progress';
+    for v_change in
+        with back as (
+            update tasker.steps s
+            set state = 'enqueued', state_since = p_now, attempts = s.attempts - 1, worker = null, rate_at = b.rate_at
+            from unnest(p_steps, p_until, p_rate_at) as b (step_uuid, until, rate_at)
+            where s.step_uuid = b.step_uuid
+            returning s.task_uuid, s.msg_id, b.until
+        )
+        select t.namespace, array_agg(back.msg_id) as messages, array_agg(back.until) as until
+        from back join tasker.tasks t on t.task_uuid = back.task_uuid group by t.namespace
+    loop
+        perform tasker.queue_apply(v_change.namespace, null, v_change.messages, v_change.until, null, null, null, p_now,
+                                   null, null, null, null, null, null);
+    end loop;
+end
+$$;
+
+-- Of steps that were just taken, in the order of their rank, those that may run; the others are put back.
+create or replace function tasker.steps_admit(p_steps uuid[], p_now timestamptz) returns uuid[]
+language plpgsql
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_of uuid[];                 -- demands: of this step
+    v_keys text[];               --          for this key
+    v_own int[];                 --          at most so many
+    v_limits tasker.limits[];    -- the rows that could be locked, by key
+    v_limit tasker.limits;
+    v_names text[];
+    v_places int[];
+    v_step record;
+    v_due timestamptz;
+    v_parked_at text;
+    v_is_busy boolean;
+    v_admitted uuid[] := '{}';
+    v_back uuid[] := '{}';
+    v_until timestamptz[] := '{}';
+    v_rate_at timestamptz[] := '{}';
+    v_turns uuid[] := '{}';      -- admitted by the turn that a rate gave them before
+    v_i int;
+    v_tolerance interval;
+begin
+    select array_agg(k.step_uuid), array_agg(k.key), array_agg(k.own_max) into v_of, v_keys, v_own
+    from tasker.limit_keys_of(p_steps) k;
+    if v_keys is null then
+        return p_steps;
+    end if;
+    insert into tasker.limits (key, is_fixed)
+    select distinct d.key, false from unnest(v_keys) as d (key)
+    where not exists (select from tasker.limits l where l.key = d.key) order by 1
+    on conflict (key) do nothing;
+    select array_agg(l order by l.key), array_agg(l.key order by l.key) into v_limits, v_names
+    from (select * from tasker.limits where key = any (v_keys) order by key for no key update skip locked) l;
+
+    if (select bool_and(l.key is not null and not l.paused and l.per_second is null
+                        and coalesce(l.running + d.wanted <= coalesce(l.max_running, d.own_max), true))
+        from (select key, count(*) as wanted, min(own_max) as own_max
+              from unnest(v_keys, v_own) as k (key, own_max) group by key) d
+        left join unnest(v_limits) l on l.key = d.key)
+    then
+        update tasker.limits l set running = l.running + d.wanted
+        from (select key, count(*) as wanted from unnest(v_keys) as k (key) group by key) d
+        where l.key = d.key;
+        return p_steps;
+    end if;
+
+    for v_step in
+        select u.step_uuid, s.rate_at, s.task_uuid, s.msg_id, s.lane, t.namespace,
+               t.rank - coalesce(s.priority, 0) * t.aging_us as rank, k.keys, k.owns
+        from unnest(p_steps) with ordinality as u (step_uuid, position)
+        join tasker.steps s on s.step_uuid = u.step_uuid
+        join tasker.tasks t on t.task_uuid = s.task_uuid
+        cross join lateral (
+            select array_agg(d.key) as keys, array_agg(d.own_max) as owns
+            from unnest(v_of, v_keys, v_own) as d (step_uuid, key, own_max) where d.step_uuid = u.step_uuid) k
+        order by u.position
+    loop
+        v_parked_at := null;
+        v_is_busy := false;
+        v_due := p_now;
+        v_places := '{}';
+        for v_i in 1 .. coalesce(cardinality(v_step.keys), 0) loop
+            v_places := v_places || array_position(v_names, v_step.keys[v_i]);
+            if v_places[v_i] is null then
+                v_is_busy := true;
+                continue;
+            end if;
+            v_limit := v_limits[v_places[v_i]];
+            if v_limit.paused or v_limit.running >= coalesce(v_limit.max_running, v_step.owns[v_i]) then
+                v_parked_at := coalesce(v_parked_at, v_limit.key);
+            elsif v_limit.per_second is not null and v_step.rate_at is null then
+                v_tolerance := make_interval(secs => (v_limit.burst - 1) / v_limit.per_second);
+                v_due := greatest(v_due, v_limit.next_start_at - v_tolerance);
+            end if;
+        end loop;
+        if v_parked_at is not null then
+            insert into tasker.parked (step_uuid, task_uuid, key, rank, namespace, msg_id, lane)
+            values (v_step.step_uuid, v_step.task_uuid, v_parked_at, v_step.rank, v_step.namespace, v_step.msg_id, v_step.lane)
+            on conflict (step_uuid) do update set key = excluded.key;
+            v_back := v_back || v_step.step_uuid;
+            v_until := v_until || 'infinity'::timestamptz;
+            v_rate_at := v_rate_at || v_step.rate_at;
+            continue;
+        elsif v_is_busy then
+            v_back := v_back || v_step.step_uuid;
+            v_until := v_until || (p_now + interval '5 milliseconds');
+            v_rate_at := v_rate_at || v_step.rate_at;
+            continue;
+        end if;
+        for v_i in 1 .. coalesce(cardinality(v_step.keys), 0) loop
+            v_limit := v_limits[v_places[v_i]];
+            if v_limit.per_second is not null and v_step.rate_at is null then
+                v_limit.next_start_at := greatest(v_limit.next_start_at, p_now) + make_interval(secs => 1 / v_limit.per_second);
+            end if;
+            if v_due <= p_now then
+                v_limit.running := v_limit.running + 1;
+            end if;
+            v_limits[v_places[v_i]] := v_limit;
+        end loop;
+        if v_due > p_now then
+            v_back := v_back || v_step.step_uuid;
+            v_until := v_until || v_due;
+            v_rate_at := v_rate_at || v_due;
+        else
+            v_admitted := v_admitted || v_step.step_uuid;
+            if v_step.rate_at is not null then
+                v_turns := v_turns || v_step.step_uuid;
+            end if;
+        end if;
+    end loop;
+
+    update tasker.limits l set running = n.running, next_start_at = n.next_start_at
+    from unnest(v_limits) n where l.key = n.key;
+    if v_turns <> '{}' then
+        update tasker.steps set rate_at = null where step_uuid = any (v_turns);
+    end if;
+    if v_back <> '{}' then
+        perform tasker.steps_put_back(v_back, v_until, v_rate_at, p_now);
+    end if;
+    return v_admitted;
+end
+$$;
+
+-- Brings up to p_room parked steps of a key back into their queues (null: all); the namespaces of these.
+create or replace function tasker.limit_unpark(p_key text, p_room int, p_now timestamptz) returns text[]
+language plpgsql as $$
+declare
+    v_change record;
+    v_namespaces text[] := '{}';
+begin
+    for v_change in
+        with freed as (
+            delete from tasker.parked p
+            using (select step_uuid from tasker.parked where key = p_key order by rank limit p_room for update skip locked) f
+            where p.step_uuid = f.step_uuid
+            returning p.namespace, p.msg_id, p.rank, p.lane
+        )
+        select namespace, array_agg(msg_id) as messages, array_agg(rank) as ranks, array_agg(lane) as lanes
+        from freed group by namespace
+    loop
+        perform tasker.queue_apply(v_change.namespace, null, null, null, v_change.messages, v_change.ranks, v_change.lanes,
+                                   p_now, null, null, null, null, null, null);
+        v_namespaces := v_namespaces || v_change.namespace;
+    end loop;
+    return v_namespaces;
+end
+$$;
+
+-- Steps that no longer run give up their room; the namespaces of the parked steps that come back for it.
+create or replace function tasker.limits_release(p_steps uuid[], p_now timestamptz) returns text[]
+language plpgsql
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_key record;
+    v_namespaces text[] := '{}';
+begin
+    for v_key in
+        with given as materialized (
+            select key, count(*)::int as ended, min(own_max) as own_max from tasker.limit_keys_of(p_steps) group by key
+        ), locked as materialized (
+            select l.key from tasker.limits l where l.key in (select key from given) order by l.key for no key update
+        )
+        update tasker.limits l set running = greatest(0, l.running - g.ended)
+        from given g join locked k on k.key = g.key
+        where l.key = g.key
+        returning l.key, l.running, l.is_fixed, l.paused, coalesce(l.max_running, g.own_max) - l.running as room
+    loop
+        if not v_key.paused and coalesce(v_key.room > 0, true) then
+            v_namespaces := v_namespaces || tasker.limit_unpark(v_key.key, v_key.room, p_now);
+        end if;
+        if not v_key.is_fixed and v_key.running = 0 then
+            delete from tasker.limits l where l.key = v_key.key and not exists (select from tasker.parked where key = l.key);
+        end if;
+    end loop;
+    return v_namespaces;
+end
+$$;
+
+-- Counts anew what runs under each limit: exact after a limit was made, and a remedy against any drift.
+create or replace function tasker.limits_recount() returns void
+language plpgsql as $$
+declare
+    v_namespace text;
+    v_steps uuid[] := '{}';
+    v_some uuid[];
+begin
+    perform from tasker.limits order by key for no key update;
+    for v_namespace in select name from tasker.namespaces order by name loop
+        execute format($q$
+            select array_agg(s.step_uuid) from pgmq.%I w join tasker.steps s on s.step_uuid = tasker.message_step(w.message)
+            where (w.headers -> 'rank') is null and s.state = 'in_progress'$q$, 'q_' || v_namespace || '_queue') into v_some;
+        v_steps := v_steps || coalesce(v_some, '{}');
+    end loop;
+    update tasker.limits l set running = coalesce(c.running, 0)
+    from tasker.limits o left join (
+        select k.key, count(*)::int as running from tasker.limit_keys_of(v_steps) k group by k.key) c on c.key = o.key
+    where l.key = o.key and l.running <> coalesce(c.running, 0);
+end
+$$;
+
+-- Sets, changes, pauses or (everything null, not paused) removes a limit, at once and for every host; the namespaces that
+-- got work by it.
+create or replace function tasker.limit_set(
+    p_key text, p_max int, p_per_second float8, p_burst int, p_paused boolean, p_actor text, p_reason text
+) returns text[]
+language plpgsql as $$
+declare
+    v_now timestamptz := tasker.now();
+    v_was tasker.limits;
+    v_running int;
+    v_namespace text;
+    v_steps uuid[];
+    v_messages bigint[];
+    v_ranks bigint[];
+    v_lanes text[];
+    v_namespaces text[] := '{}';
+begin
+    insert into tasker.limits (key, is_fixed) values (p_key, true) on conflict (key) do nothing;
+    select * into v_was from tasker.limits where key = p_key for no key update;
+    update tasker.limits
+    set is_fixed = p_max is not null or p_per_second is not null or p_paused, max_running = p_max, per_second = p_per_second,
+        burst = coalesce(p_burst, 1), paused = p_paused, next_start_at = null
+    where key = p_key;
+    insert into tasker.limit_history (key, at, change, actor, reason)
+    values (p_key, v_now, json_build_object('max_running', p_max, 'per_second', p_per_second, 'burst', p_burst, 'paused', p_paused),
+            p_actor, p_reason);
+    perform tasker.limits_recount();
+    -- Turns that were given at another pace are given anew.
+    for v_namespace in select name from tasker.namespaces order by name loop
+        execute format($q$
+            select array_agg(s.step_uuid), array_agg(w.msg_id), array_agg(t.rank - coalesce(s.priority, 0) * t.aging_us), array_agg(s.lane)
+            from pgmq.%I w join tasker.steps s on s.step_uuid = tasker.message_step(w.message)
+            join tasker.tasks t on t.task_uuid = s.task_uuid
+            where (w.headers -> 'rank') is null and s.rate_at is not null and s.state = 'enqueued'
+              and not exists (select from tasker.parked p where p.step_uuid = s.step_uuid)
+              and exists (select from tasker.template_rules d where d.template_id = t.template_id and d.name = s.template_step
+                          and ($1 in ('namespace:' || t.namespace, 'handler:' || d.handler) or $1 = any (s.limit_keys)))$q$,
+            'q_' || v_namespace || '_queue') into v_steps, v_messages, v_ranks, v_lanes
+        using p_key;
+        if v_messages is not null then
+            update tasker.steps set rate_at = null where step_uuid = any (v_steps);
+            perform tasker.queue_apply(v_namespace, null, null, null, v_messages, v_ranks, v_lanes, v_now,
+                                       null, null, null, null, null, null);
+            v_namespaces := v_namespaces || v_namespace;
+        end if;
+    end loop;
+    select running into v_running from tasker.limits where key = p_key;
+    if not p_paused and coalesce(p_max - v_running > 0, true) then
+        v_namespaces := v_namespaces || tasker.limit_unpark(p_key, p_max - v_running, v_now);
+    end if;
+    -- What runs is counted under the keys of operators only while there is a limit.
+    delete from tasker.limits
+    where key = p_key and not is_fixed and (running = 0 or key like 'namespace:%' or key like 'handler:%');
+    return v_namespaces;
+end
+$$;
