@@ -103,7 +103,10 @@ async def test_a_task_that_goes_on_after_its_deadline_gets_the_whole_time_again(
     await kernel.clock(NOW + SECOND * 10)
     assert (await enforce(kernel))[0] == [task]
     await kernel.clock(NOW + MINUTE)
-    await kernel.connection.execute("update tasker.tasks set state = 'steps_in_process' where task_uuid = $1", task)
+    await kernel.connection.fetch(
+        "select * from tasker.tasks_operate('rerun', array[$1::uuid], 'ann', 'again', '{}')", task
+    )
+    assert await kernel.state(task) == "steps_in_process"
     assert (await enforce(kernel)) == ([], NOW + MINUTE + SECOND * 10)
     await kernel.clock(NOW + MINUTE + SECOND * 10)
     assert (await enforce(kernel))[0] == [task]

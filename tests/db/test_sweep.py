@@ -11,6 +11,7 @@ import pytest
 
 from tasker_host.db.sqlfiles import query
 from tests.db.conftest import Kernel, done, failed, released
+from tests.db.test_cost import FILL, pages
 
 NOW = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
 """Ahead of the uuids that the tests make, so that none of them is too new to be looked at."""
@@ -463,3 +464,34 @@ async def test_the_tasks_nearest_to_being_stale_come_first(kernel):
     rows = await kernel.connection.fetch(query("tasks_staleness"), "{}", 10)
     assert [row["health_status"] for row in rows] == ["stale", "warning", "healthy"]
     assert len(await kernel.connection.fetch(query("tasks_staleness"), "{}", 2)) == 2
+
+
+async def test_a_sweep_reads_no_more_where_50000_tasks_are_done(kernel):
+    await kernel.clock(NOW)
+    await waiting_for_retry(kernel, await template(kernel))
+    await sweep(kernel)
+
+    async def measured() -> list[int]:
+        await kernel.connection.execute("update tasker.watches set look_at = $1", NOW)
+        calls = ("tasker.tasks_walk('near', '0', 1000)", "tasker.tasks_sweep(false, 100, '{}', true)")
+        more = ("tasker.failures_file(100, true)", "tasker.deadlines_enforce(100)")
+        return [await pages(kernel, call) for call in (*calls, *more)]
+
+    for _ in range(2):  # the first one also reads what its plans are made of
+        few = await measured()
+    await kernel.connection.execute(FILL["done"], NOW, 50_000)
+    while await kernel.connection.fetchval("select tasker.tasks_walk('near', '0', 5000)"):
+        pass
+    await kernel.connection.execute("vacuum analyze")
+    for _ in range(2):
+        many = await measured()
+    # A level more of an index, for each of the few times that one is gone down.
+    assert [after - before for before, after in zip(few, many, strict=True) if after > before + 8] == []
+
+
+async def test_nothing_that_changes_with_a_step_is_indexed(kernel):
+    """So that updates of tasks stay heap-only: an index on a state or a counter would be written with every step."""
+    names = await kernel.connection.fetch(
+        "select indexname from pg_indexes where schemaname = 'tasker' and tablename = 'tasks'"
+    )
+    assert {row[0] for row in names} == {"tasks_pkey", "tasks_identity"}

@@ -75,6 +75,9 @@ async def test_a_task_ends_within_a_second_of_its_deadline_and_its_handler_is_to
         assert 1 <= time.monotonic() - began < 2
         assert row["status"] == "error"
         assert [step["current_state"] for step in row["steps"]] == ["cancelled", "cancelled"]
+        assert (row["error"]["reason"], row["error"]["actor"]) == ("max_duration", "sweep")
+        assert "ran longer than its template allows" in row["error"]["message"]
+        assert row["deadline_at"] == row["created_at"] + timedelta(seconds=1)
         await asyncio.wait_for(stopped.wait(), 10)
         assert host.sweeper.counts.past_deadline == 1
 

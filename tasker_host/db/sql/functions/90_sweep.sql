@@ -298,11 +298,12 @@ begin
         where not exists (select from tasker.tasks t where t.task_uuid = w.task
                           and t.state not in ('complete', 'error', 'cancelled', 'resolved_manually'))));
     update tasker.watches w
-    set look_at = v_now + least(
-        interval '1 day',
+    set look_at = least(
+        v_now + interval '1 day',
         case when w.task_uuid <> all (v_pending) and w.task_uuid <> all (v_filed)
              -- A queued task is looked at again when it would be stale without workers.
-             then greatest(least(j.stale_at - v_now, make_interval(mins => j.threshold_minutes)), interval '1 second') end)
+             then greatest(least(j.stale_at, v_now + make_interval(mins => j.threshold_minutes)),
+                           v_now + interval '1 second') end)
     from tasker.tasks_staleness(v_tasks, p_thresholds, p_served) j
     where w.task_uuid = j.task_uuid and not (p_dry_run and j.task_uuid = any (coalesce(v_stale, '{}')));
 
