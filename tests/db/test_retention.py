@@ -211,3 +211,17 @@ def test_what_is_not_due_stays_untouched(dsn, archive, ends, policy):
 async def documents(kernel: Kernel) -> dict[UUID, str]:
     rows = await kernel.connection.fetch("select task_uuid, tasker.task_document(task_uuid)::text from tasker.tasks")
     return {row[0]: row[1] for row in rows}
+
+
+async def test_retention_waits_for_a_sweep_that_is_at_it(kernel, new_kernel):
+    await finished(kernel, await template(kernel, {"a": []}), NOW)
+    other = await new_kernel()
+    async with other.connection.transaction():
+        await other.connection.fetchval("select tasker.tasks_walk('near', '0', 10)")
+        retaining = asyncio.create_task(retain(kernel, before=NOW + DAY))
+        while not await other.connection.fetchval(
+            "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+        ):
+            await asyncio.sleep(0)
+        assert not retaining.done()
+    assert await retaining == 1

@@ -27,14 +27,14 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 as $$
 declare
-    v_surplus bigint := (select tasks - p_keep from tasker.finished_counts where namespace = p_namespace);
+    v_surplus bigint;
     v_picked uuid[];
     v_locked uuid[];
     v_tasks uuid[];              -- that go
 begin
-    if not pg_try_advisory_xact_lock(hashtextextended('tasker.sweep', 0)) then
-        return 0;
-    end if;
+    -- A sweep that is at it is waited for: its transactions are short, and whoever asks by hand wants the whole done.
+    perform pg_advisory_xact_lock(hashtextextended('tasker.sweep', 0));
+    select tasks - p_keep into v_surplus from tasker.finished_counts where namespace = p_namespace;
     v_picked := array(
         select p.task_uuid
         from (select f.*, row_number() over (order by ended_at, task_uuid) as n
