@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from uuid import uuid4
 
 import pytest
 
 from tasker_host import Failed, step_handler
 from tests.cli.conftest import Tasker
-from tests.support import chain, plugin, run_to_end, running_host
+from tests.support import chain, plugin, run_to_end, running_host, submit
 
 
 @step_handler("fails")
@@ -131,3 +133,19 @@ def test_retention_can_be_tried_and_done_by_hand(tasks, on):
     (line,) = on("task", "export", "--archived").out.splitlines()
     assert json.loads(line)["task"]["task_uuid"] == good
     assert on("task", "export", "--archived", "--namespace", "others").out == ""
+
+
+async def test_a_task_that_ended_as_a_whole_says_why(dsn, environment, tmp_path):
+    async with running_host(dsn, plugin([works], [chain("good", "works")]), worker=False) as host:
+        task = await submit(host, "good")
+        await host.database.fetch(
+            "select tasker.tasks_stop(array[$1::uuid], 'error', 'sweep', 'max_duration', true)", task
+        )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tasker_host", "task", "show", str(task)),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=tmp_path,
+        env={**environment, "DATABASE_URL": dsn},
+    )
+    out, _ = await process.communicate()
+    assert "max_duration: the task ran longer than its template allows" in out.decode()

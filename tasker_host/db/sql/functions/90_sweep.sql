@@ -51,7 +51,7 @@ language sql as $$
 $$;
 
 -- One step of a walk: reads up to p_limit tasks that were made at least p_lag ago. Open ones are to be watched. Ended ones
--- are written down where the walk `finished` has been, or is. Returns whether there may be more.
+-- are written down where the walk `finished` has been, or is (which waits for another sweep). Returns whether there may be more.
 create or replace function tasker.tasks_walk(p_name text, p_lag interval, p_limit int) returns boolean
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -189,34 +189,6 @@ as $$
         ) s
         where t.task_uuid = any (p_tasks) and t.state not in ('complete', 'error', 'cancelled', 'resolved_manually')
     ) j
-$$;
-
--- A task whose waiting steps wait for each other: p_since is its state_since when that was seen. Filed and ended like a
--- stale one; returns what was done, null: it has moved since, or is filed already.
-create or replace function tasker.cycle_file(p_task uuid, p_since timestamptz, p_metadata json, p_thresholds json)
-returns text
-language plpgsql as $$
-declare
-    v_does record;
-    v_filed boolean := false;
-begin
-    perform from tasker.tasks
-    where task_uuid = p_task and state = 'waiting_for_dependencies' and state_since = p_since for no key update;
-    if not found or exists (select from tasker.dead_letters where task_uuid = p_task and resolution_status = 'pending') then
-        return null;
-    end if;
-    select a.files, a.fails into v_does
-    from tasker.tasks t join tasker.templates m on m.template_id = t.template_id
-    cross join lateral tasker.staleness_does(m.lifecycle, p_thresholds) a where t.task_uuid = p_task;
-    if v_does.files then
-        v_filed := exists (select from tasker.dead_letters_file(array[p_task], array['dependency_cycle_detected'], p_metadata));
-    end if;
-    if v_does.fails then
-        perform tasker.tasks_stop(array[p_task], 'error', 'sweep', 'dependency_cycle_detected', true);
-        return case when v_filed then 'transitioned_to_dlq_and_error' else 'transitioned_to_error_only' end;
-    end if;
-    return case when v_filed then 'moved_to_dlq_only' end;
-end
 $$;
 
 -- What is done with a stale task: whether a dead letter is filed, and whether the task ends in error.

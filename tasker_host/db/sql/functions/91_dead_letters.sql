@@ -86,6 +86,34 @@ begin
 end
 $$;
 
+-- A task whose waiting steps wait for each other: p_since is its state_since when that was seen. Filed and ended like a
+-- stale one; returns what was done, null: it has moved since, or is filed already.
+create or replace function tasker.cycle_file(p_task uuid, p_since timestamptz, p_metadata json, p_thresholds json)
+returns text
+language plpgsql as $$
+declare
+    v_does record;
+    v_filed boolean := false;
+begin
+    perform from tasker.tasks
+    where task_uuid = p_task and state = 'waiting_for_dependencies' and state_since = p_since for no key update;
+    if not found or exists (select from tasker.dead_letters where task_uuid = p_task and resolution_status = 'pending') then
+        return null;
+    end if;
+    select a.files, a.fails into v_does
+    from tasker.tasks t join tasker.templates m on m.template_id = t.template_id
+    cross join lateral tasker.staleness_does(m.lifecycle, p_thresholds) a where t.task_uuid = p_task;
+    if v_does.files then
+        v_filed := exists (select from tasker.dead_letters_file(array[p_task], array['dependency_cycle_detected'], p_metadata));
+    end if;
+    if v_does.fails then
+        perform tasker.tasks_stop(array[p_task], 'error', 'sweep', 'dependency_cycle_detected', true);
+        return case when v_filed then 'transitioned_to_dlq_and_error' else 'transitioned_to_error_only' end;
+    end if;
+    return case when v_filed then 'moved_to_dlq_only' end;
+end
+$$;
+
 -- Closes or annotates an entry; null leaves a field as it is. An entry is closed once: another status after that is
 -- refused (no row). The task of a closed entry is watched again.
 create or replace function tasker.dead_letter_update(
