@@ -12,6 +12,8 @@ TaskerError
 │   ├── TaskExists            the identity is taken by another task                TASK_EXISTS
 │   ├── TaskNotFound          no task of that uuid                                 TASK_NOT_FOUND
 │   ├── StepNotFound          no step of that uuid or name                         STEP_NOT_FOUND
+│   ├── DeadLetterNotFound    no dead letter of that uuid, or of that task         DEAD_LETTER_NOT_FOUND
+│   ├── DeadLetterExists      the task has one that is pending                     DEAD_LETTER_EXISTS
 │   └── IllegalMove           the state of a task or step does not allow it        MOVE_ILLEGAL
 ├── DatabaseError             the database cannot be used
 │   ├── DatabaseUnavailable   not reachable, or the connection was lost            DATABASE_UNAVAILABLE
@@ -111,6 +113,14 @@ class TaskNotFound(RequestError):
 
 class StepNotFound(RequestError):
     code = "STEP_NOT_FOUND"
+
+
+class DeadLetterNotFound(RequestError):
+    code = "DEAD_LETTER_NOT_FOUND"
+
+
+class DeadLetterExists(RequestError):
+    code = "DEAD_LETTER_EXISTS"
 
 
 class IllegalMove(RequestError):

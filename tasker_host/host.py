@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 import structlog
 
@@ -27,6 +28,7 @@ from tasker_host.handlers.bound import bind
 from tasker_host.orchestration.catalog import Catalog
 from tasker_host.orchestration.operate import Operations
 from tasker_host.orchestration.submit import Submissions, SubmitOptions
+from tasker_host.orchestration.sweep import Sweeper, sweep_options
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
 from tasker_host.plugins.candidate import host_version
@@ -75,6 +77,7 @@ class Host:
         self.submissions: Submissions
         self.watch: Watch
         self.operations: Operations
+        self.sweeper: Sweeper
         self.worker: Worker | None = None
         self.opened: Opened
         self._plugins = plugins
@@ -164,6 +167,7 @@ class Host:
         self.doorbell = Doorbell(self.database)
         self.watch = Watch(self.database)
         self.operations = Operations(self.database, self.ring)
+        self.sweeper = Sweeper(self.database, sweep_options(settings), on_ended=self._swept)
         self.submissions = Submissions(
             self.catalog,
             SubmitOptions(
@@ -185,6 +189,9 @@ class Host:
         if self.opened.server is not None:
             server = self.opened.server
             supervisor.start("embedded", lambda: self._look_after(server))
+        if self._with_worker:
+            supervisor.start("deadlines", self.sweeper.keep_deadlines)
+            supervisor.start("sweep", self.sweeper.run)
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
@@ -225,6 +232,10 @@ class Host:
             for namespace in namespaces:
                 await self.database.fetch("select tasker.queue_lanes($1)", namespace)
         await self.worker.run()
+
+    def _swept(self, tasks: list[UUID]) -> None:
+        self.watch.ended(tasks)
+        self.doorbell.ring([ENDED])
 
     def _namespaces(self) -> list[str]:
         """Those of our templates, or of these the ones that are configured."""

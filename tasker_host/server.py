@@ -17,6 +17,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
+from tasker_host.api.deadletter import DeadLetterController
 from tasker_host.api.docs import PlainPage, only_its_own_pages
 from tasker_host.api.health import HealthController
 from tasker_host.api.problems import of_bug, of_http, of_ours
@@ -35,7 +36,7 @@ _BACKLOG = 2048
 def create_app(host: Host) -> Litestar:
     """The application of a host that serves."""
     return _App(
-        route_handlers=[HealthController, TaskController],
+        route_handlers=[HealthController, TaskController, DeadLetterController],
         state=State({"host": host}),
         exception_handlers={TaskerError: of_ours, HTTPException: of_http, Exception: of_bug},
         request_max_body_size=host.config.settings.web.request_body_max_bytes,

@@ -114,8 +114,10 @@ class TaskSummaryBody:
 
 @dataclass(frozen=True, slots=True)
 class TaskBody(TaskSummaryBody):
-    """A task with all that is known of it."""
+    """A task with all that is known of it. `error` says why the task as a whole ended, where no step does."""
 
+    deadline_at: datetime | None
+    error: dict[str, Any] | None
     context: dict[str, Any]
     steps: list[StepBody]
 

@@ -11,7 +11,17 @@ from litestar import Request
 from litestar.exceptions import NotFoundException
 from litestar.openapi import ResponseSpec
 from litestar.openapi.plugins import OpenAPIRenderPlugin
-from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIType, Operation, Parameter, RequestBody, Schema
+from litestar.openapi.spec import (
+    Example,
+    OpenAPIMediaType,
+    OpenAPIType,
+    Operation,
+    Parameter,
+    Reference,
+    RequestBody,
+    Schema,
+)
+from pydantic import BaseModel
 
 from tasker_host.api.bodies import QUERY_SCHEMA, REQUEST_SCHEMA, ProblemBody
 from tasker_host.api.examples import REQUEST, problem_example
@@ -57,8 +67,19 @@ class TaskListOperation(Operation):
         self.parameters = [_parameter(name, given) for name, given in QUERY_SCHEMA["properties"].items()]
 
 
+def parameters_of(model: type[BaseModel]) -> list[Parameter | Reference]:
+    """The query that a model of ours checks."""
+    return [_parameter(name, given) for name, given in model.model_json_schema()["properties"].items()]
+
+
+def request_body(model: type[BaseModel], example: dict[str, Any]) -> RequestBody:
+    """The body that a model of ours checks."""
+    schema = _schema(model.model_json_schema())
+    return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema, example=example)}, required=True)
+
+
 def described(
-    container: Any, example: dict[str, Any], *, status: HTTPStatus = HTTPStatus.OK, description: str
+    container: Any, example: Any, *, status: HTTPStatus = HTTPStatus.OK, description: str
 ) -> dict[int, ResponseSpec]:
     """An answer with its schema and an example."""
     examples = [Example(value=example)]

@@ -39,6 +39,8 @@ _SUMMARY: dict[str, Any] = {
 
 TASK: dict[str, Any] = {
     **_SUMMARY,
+    "deadline_at": None,
+    "error": None,
     "context": {"even_number": 6},
     "steps": [
         {

@@ -12,6 +12,8 @@ from litestar.exceptions import HTTPException
 from tasker_host.domain.json import dumps
 from tasker_host.errors import (
     DatabaseError,
+    DeadLetterExists,
+    DeadLetterNotFound,
     IllegalMove,
     InvalidRequest,
     JsonError,
@@ -24,6 +26,7 @@ from tasker_host.errors import (
     TemplateNotFound,
     TemplateUnavailable,
 )
+from tasker_host.runtime.health import Phase
 
 if TYPE_CHECKING:
     from tasker_host.host import Host
@@ -38,6 +41,8 @@ _STATUSES: dict[type[TaskerError], HTTPStatus] = {
     TemplateNotFound: HTTPStatus.NOT_FOUND,
     TaskNotFound: HTTPStatus.NOT_FOUND,
     StepNotFound: HTTPStatus.NOT_FOUND,
+    DeadLetterNotFound: HTTPStatus.NOT_FOUND,
+    DeadLetterExists: HTTPStatus.CONFLICT,
     TemplateUnavailable: HTTPStatus.CONFLICT,
     TaskExists: HTTPStatus.CONFLICT,
     IllegalMove: HTTPStatus.CONFLICT,
@@ -88,6 +93,22 @@ def problem(
 
 def not_ready(detail: str, **more: Any) -> Response[bytes]:
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "NOT_READY", detail, **more)
+
+
+async def once_started(request: Request[Any, Any, Any]) -> Response[bytes] | None:
+    """Before a request: 503 while the host starts."""
+    if host_of(request).health.phase is Phase.STARTING:
+        return not_ready("the host is starting")
+    return None
+
+
+def not_json(request: Request[Any, Any, Any]) -> Response[bytes] | None:
+    """415 for a body that is not JSON by name: what a page of another site can send without asking never is."""
+    if request.content_type[0] == "application/json":
+        return None
+    given = request.headers.get("content-type") or "none"
+    detail = f"the body must be JSON, with Content-Type: application/json (got {given})"
+    return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "NOT_JSON", detail)
 
 
 def of_ours(_: Request[Any, Any, Any], error: TaskerError) -> Response[bytes]:

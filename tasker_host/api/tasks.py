@@ -14,13 +14,12 @@ from pydantic import ValidationError
 from tasker_host.api.bodies import PER_PAGE, TaskBody, TaskListBody, TaskQuery, task_body
 from tasker_host.api.docs import TaskListOperation, TaskRequestOperation, described, problems
 from tasker_host.api.examples import TASK, TASKS
-from tasker_host.api.problems import body, host_of, not_ready, problem
+from tasker_host.api.problems import body, host_of, not_json, once_started
 from tasker_host.db.queries import Row, tasks_get, tasks_list
 from tasker_host.domain.faults import faults
 from tasker_host.domain.json import loads
 from tasker_host.domain.request import request_from_data
 from tasker_host.errors import InvalidRequest, JsonError, Problem, TaskNotFound
-from tasker_host.runtime.health import Phase
 
 if TYPE_CHECKING:
     from tasker_host.host import Host
@@ -28,16 +27,10 @@ if TYPE_CHECKING:
 _REPEATABLE = "status"
 
 
-async def _once_started(request: Request[Any, Any, Any]) -> Response[bytes] | None:
-    if host_of(request).health.phase is Phase.STARTING:
-        return not_ready("the host is starting")
-    return None
-
-
 class TaskController(Controller):
     path = "/v1/tasks"
     tags = ["tasks"]  # noqa: RUF012 - as the framework declares it
-    before_request = staticmethod(_once_started)
+    before_request = staticmethod(once_started)
 
     @route("/", http_method=["OPTIONS"], include_in_schema=False)
     async def options(self) -> Response[None]:
@@ -60,11 +53,8 @@ class TaskController(Controller):
         taken, or the template's handlers are not there. 413: the body is too large.
         """
         host = host_of(request)
-        if request.content_type[0] != "application/json":
-            # What a page of another site can send without asking is never JSON by name.
-            given = request.headers.get("content-type") or "none"
-            detail = f"the body must be JSON, with Content-Type: application/json (got {given})"
-            return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "NOT_JSON", detail)
+        if (refused := not_json(request)) is not None:
+            return refused
         try:
             data = loads(await request.body())
         except InternalServerException:

@@ -16,6 +16,7 @@ from tasker_host.errors import TaskerError
 _OWN = {
     "run": "tasker_host.cli.run:run",
     "task": "tasker_host.cli.task:task",
+    "dlq": "tasker_host.cli.dlq:dlq",
     "plugin": "tasker_host.cli.plugin:plugin",
     "config": "tasker_host.cli.config:config",
     "db": "tasker_host.cli.db:db",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from tasker_host.cli.options import TaskerGroup, config_options, echo_json, exit_with, json_option
+from tasker_host.cli.retention import retain
 
 if TYPE_CHECKING:
     from tasker_host.config import Config
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 @click.group("db", cls=TaskerGroup)
 def db() -> None:
     """Migrate the database, and show what is applied."""
+
+
+db.add_command(retain)
 
 
 @db.command("migrate")

@@ -67,6 +67,8 @@ def print_task(row: Row) -> None:
     out.print(
         f"{row['namespace']}/{row['name']} {row['version']}, created {_time(row['created_at'])}, took {_took(row)}"
     )
+    if row["error"] is not None:
+        out.print(Text(f"{row['error']['reason']}: {row['error']['message']}", style="red"))
     out.print(Text(f"context {_short(row['context'])}"))
     steps = table("STEP", "STATE", "ATTEMPTS", "MS", "RESULT", right=("ATTEMPTS", "MS"))
     for step in row["steps"]:
@@ -78,6 +80,55 @@ def print_task(row: Row) -> None:
             Text(_outcome(step)),
         )
     out.print(steps)
+
+
+def print_dead_letters(rows: Sequence[Row]) -> None:
+    """A page of dead letters; those that are pending may have scores."""
+    urgent = any("priority_score" in row for row in rows)
+    listed = table("ENTRY", "TASK", "TEMPLATE", "REASON", "SINCE", "SCORE" if urgent else "STATUS", right=("SCORE",))
+    for row in rows:
+        listed.add_row(
+            str(row["dlq_entry_uuid"]),
+            str(row["task_uuid"]),
+            f"{row['namespace']}/{row['task_name'] or '?'}",
+            row["dlq_reason"],
+            _time(row["dlq_timestamp"]),
+            f"{row['priority_score']:.0f}" if urgent else row["resolution_status"],
+        )
+    console().print(listed)
+
+
+def print_dead_letter(row: Row) -> None:
+    """A dead letter with what its snapshot says of the steps."""
+    out = console()
+    out.print(Text.assemble((str(row["dlq_entry_uuid"]), "bold"), f"  {row['dlq_reason']}  {row['resolution_status']}"))
+    out.print(
+        f"task {row['task_uuid']} of {row['namespace']}/{row['task_name'] or '?'}, filed {_time(row['dlq_timestamp'])}"
+        f" while {row['original_state']}, now {row['current_state'] or 'gone'}"
+    )
+    for name in ("resolution_notes", "resolved_by", "metadata"):
+        if row[name] is not None:
+            out.print(Text(f"{name}: {row[name] if isinstance(row[name], str) else _short(row[name])}"))
+    steps = table("STEP", "STATE", "ATTEMPTS", "ERROR", right=("ATTEMPTS",))
+    for step in row["task_snapshot"].get("steps", ()):
+        error = step["error"]
+        told = f"{error.get('error_type')}: {error.get('message')}" if isinstance(error, dict) else ""
+        steps.add_row(step["name"], state(step["state"]), f"{step['attempts']}/{step['max_attempts']}", Text(told))
+    out.print(steps)
+
+
+def print_dead_letter_stats(rows: Sequence[Row]) -> None:
+    """Dead letters counted by reason."""
+    counted = table("REASON", "ALL", "PENDING", "RESOLVED", "FAILED", "CANCELLED", "MINUTES", right=("ALL", "PENDING"))
+    for row in rows:
+        took = row["avg_resolution_time_minutes"]
+        counted.add_row(
+            row["dlq_reason"],
+            *(str(row[name]) for name in ("total_entries", "pending", "manually_resolved", "permanent_failures")),
+            str(row["cancelled"]),
+            "–" if took is None else f"{took:.0f}",
+        )
+    console().print(counted)
 
 
 def _outcome(step: Row) -> str:

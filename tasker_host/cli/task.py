@@ -13,6 +13,7 @@ from uuid import UUID
 import rich_click as click
 
 from tasker_host.cli.options import TaskerGroup, config_options, echo_json, exit_with, json_option
+from tasker_host.cli.retention import export
 
 if TYPE_CHECKING:
     from tasker_host.config import Config
@@ -32,6 +33,9 @@ def _timeout_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--timeout", "timeout_seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up waiting then."
     )(command)
+
+
+task.add_command(export)
 
 
 @task.command("submit")
@@ -94,7 +98,7 @@ def submit(  # noqa: PLR0917 - one parameter an option
 @json_option
 def show(task_uuid: UUID, config_root: Path | None, env: str | None, as_json: bool) -> None:
     """Show a task, its steps and their results."""
-    found = _read(config_root, env, lambda database: _one(database, task_uuid))
+    found = read_database(config_root, env, lambda database: _one(database, task_uuid))
     if as_json:
         echo_json(_jsonable(found))
     else:
@@ -112,7 +116,10 @@ def watch(
     task_uuid: UUID, timeout_seconds: float | None, config_root: Path | None, env: str | None, as_json: bool
 ) -> None:
     """Wait for a task to end and show it; exit code 1 when it did not complete."""
-    _tell(_read(config_root, env, lambda database: _settled(database, task_uuid, timeout_seconds)), as_json=as_json)
+    _tell(
+        read_database(config_root, env, lambda database: _settled(database, task_uuid, timeout_seconds)),
+        as_json=as_json,
+    )
 
 
 @task.command("list")
@@ -143,7 +150,7 @@ def list_(  # noqa: PLR0917 - one parameter an option
     async def page(database: Database) -> tuple[list[Row], int]:
         return await tasks_list(database, wanted, limit=limit, offset=offset)
 
-    rows, total = _read(config_root, env, page)
+    rows, total = read_database(config_root, env, page)
     if as_json:
         echo_json({"tasks": [_jsonable(row) for row in rows], "total": total, "limit": limit, "offset": offset})
         return
@@ -184,7 +191,7 @@ def _known_states(states: tuple[str, ...]) -> list[str] | None:
     return list(states) or None
 
 
-def _read(config_root: Path | None, env: str | None, work: Callable[[Database], Any]) -> Any:
+def read_database(config_root: Path | None, env: str | None, work: Callable[[Database], Any]) -> Any:
     """What `work` returns, on the configured database."""
     from tasker_host.cli.running import quiet_logs, run_async
     from tasker_host.config import load

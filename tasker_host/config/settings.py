@@ -31,6 +31,8 @@ def _lower(value: Any) -> Any:
 
 DatabaseUrl = Annotated[str, BeforeValidator(_postgres_url)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Minutes = Annotated[int, Field(ge=1, le=525_600)]
+Days = Annotated[float, Field(ge=0, le=36_500)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 
@@ -110,6 +112,51 @@ class WorkerSettings(_Section):
     retry: RetrySettings = Field(description="For steps whose template does not say how to retry.")
 
 
+class StalenessSettings(_Section):
+    enabled: bool = Field(description="Whether tasks that stopped moving are looked for.")
+    dry_run: bool = Field(description="Only log what would be done.")
+    waiting_for_dependencies_minutes: Minutes = Field(description="Stale after, in `waiting_for_dependencies`.")
+    waiting_for_retry_minutes: Minutes = Field(description="Stale after, in `waiting_for_retry`.")
+    steps_in_process_minutes: Minutes = Field(description="Stale after, in `steps_in_process`.")
+    other_minutes: Minutes = Field(description="Stale after, in every other state.")
+    task_max_lifetime_hours: int = Field(ge=1, le=8_760, description="Stale after, whatever the state.")
+    auto_transition_to_error: bool = Field(description="Whether a stale task ends in error.")
+
+
+class DeadLetterSettings(_Section):
+    enabled: bool = Field(description="Whether dead letters are filed.")
+
+
+class SweepSettings(_Section):
+    interval_seconds: Seconds = Field(description="Pause between two sweeps.")
+    batch_size: int = Field(ge=1, le=10_000, description="Tasks dealt with in one transaction.")
+    staleness: StalenessSettings = Field(description="Tasks that stopped moving.")
+    dead_letters: DeadLetterSettings = Field(description="Investigations.")
+
+
+class RetentionAction(StrEnum):
+    DELETE = "delete"
+    ARCHIVE = "archive"
+
+
+class RetentionOverride(_Section):
+    """One `[retention.namespaces.<name>]`; what is None is as for all."""
+
+    max_age_days: Days | None = Field(default=None, description="0: no limit.")
+    max_count: int | None = Field(default=None, ge=0, description="0: no limit.")
+    action: RetentionAction | None = Field(default=None, strict=False, description="delete or archive.")
+
+
+class RetentionSettings(_Section):
+    enabled: bool = Field(description="Whether finished tasks are taken away.")
+    max_age_days: Days = Field(description="Finished longer ago: taken away; 0: no limit.")
+    max_count: int = Field(ge=0, description="How many of a namespace are kept, those that finished last; 0: no limit.")
+    action: RetentionAction = Field(strict=False, description="Whether they are deleted or archived.")
+    batch_size: int = Field(ge=1, le=10_000, description="Tasks taken away in one transaction.")
+    pause_ms: int = Field(ge=0, le=60_000, description="Between two batches, in milliseconds.")
+    namespaces: dict[str, RetentionOverride] = Field(description="What is otherwise in a namespace, by its name.")
+
+
 class WebSettings(_Section):
     enabled: bool = Field(description="Whether `tasker run` serves HTTP.")
     host: str = Field(min_length=1, description="Address to listen on.")
@@ -165,6 +212,8 @@ class Settings(_Section):
 
     database: DatabaseSettings
     worker: WorkerSettings
+    sweep: SweepSettings
+    retention: RetentionSettings
     web: WebSettings
     plugins: PluginsSettings
     limits: LimitsSettings

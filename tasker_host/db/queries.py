@@ -9,6 +9,7 @@ from uuid import UUID
 
 from tasker_host.db.database import Database
 from tasker_host.db.sqlfiles import query
+from tasker_host.domain.deadletter import ended_because
 from tasker_host.domain.json import loads
 
 Row = dict[str, Any]
@@ -36,6 +37,7 @@ async def tasks_get(database: Database, tasks: Sequence[UUID], *, with_steps: bo
     for record in rows:
         row = dict(record)
         row["context"] = loads(row["context"])
+        row["error"] = ended_because(loads(row["error"])) if row["error"] is not None else None
         row["steps"] = []
         found[row["task_uuid"]] = row
     if with_steps and found:

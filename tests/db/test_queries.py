@@ -45,6 +45,7 @@ async def test_a_task_is_shown_with_its_steps_in_order_and_values_as_they_were(k
     assert row == {
         "task_uuid": task, "namespace": "tests", "name": "t", "version": "1.0.0", "status": "waiting_for_retry",
         "state_since": NOW + SECOND, "created_at": NOW, "start_at": None, "completed_at": None, "priority": 0,
+        "deadline_at": None, "error": None,
         "tags": ["x"], "context": {"n": 1}, "initiator": "me", "source_system": "tests", "reason": "why",
         "correlation_id": task, "parent_correlation_id": None, "total_steps": 2, "completed_steps": 1,
         "failed_steps": 0, "active_steps": 0, "retrying_steps": 1,

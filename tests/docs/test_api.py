@@ -8,7 +8,7 @@ import re
 import pytest
 from litestar.routes import HTTPRoute
 
-from tasker_host.api import bodies
+from tasker_host.api import bodies, deadletter_bodies
 from tasker_host.config import load
 from tasker_host.domain.request import TaskRequest
 from tasker_host.host import Host
@@ -50,6 +50,18 @@ def test_every_parameter_of_the_list_is_there():
     assert {code(row[0])[0] for row in page("api").table("GET /v1/tasks", "parameter")} == parameters
 
 
+@pytest.mark.parametrize(
+    ("heading", "column", "model"),
+    [
+        ("GET /v1/dlq", "parameter", deadletter_bodies.DeadLetterQuery),
+        ("POST /v1/dlq", "field", deadletter_bodies.DeadLetterRequest),
+        ("PATCH /v1/dlq/entry/{dlq_entry_uuid}", "field", deadletter_bodies.DeadLetterChange),
+    ],
+)
+def test_what_is_asked_of_dead_letters_is_there(heading, column, model):
+    assert [code(row[0])[0] for row in page("api").table(heading, column)] == list(model.model_fields)
+
+
 def test_every_status_of_a_submission_is_there():
     openapi = create_app(Host(load(env="test", environ={}))).openapi_schema.to_schema()
     statuses = set(openapi["paths"]["/v1/tasks"]["post"]["responses"])
@@ -65,6 +77,11 @@ def test_every_field_of_a_task_and_a_step_is_there():
 @pytest.mark.parametrize(
     ("heading", "body"),
     [
+        ("GET /v1/dlq/task/{task_uuid}", deadletter_bodies.DeadLetterBody),
+        ("PATCH /v1/dlq/entry/{dlq_entry_uuid}", deadletter_bodies.DeadLetterChangedBody),
+        ("GET /v1/dlq/stats", deadletter_bodies.DeadLetterStatsBody),
+        ("GET /v1/dlq/investigation-queue", deadletter_bodies.InvestigationBody),
+        ("GET /v1/dlq/staleness", deadletter_bodies.StalenessBody),
         ("GET /v1/tasks", bodies.TaskListBody),
         ("GET /v1/tasks", bodies.PaginationBody),
         ("GET /health", bodies.HealthBody),

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tasker_host.db.database import Database
+from tasker_host.domain.deadletter import DeadLetterReason
 from tasker_host.domain.states import StepState, TaskState
 from tests.docs.pages import ROOT, code, page
 
@@ -22,6 +23,11 @@ async def test_every_table_of_the_schema_is_there(database: Database):
     rows = await database.fetch("select format('tasker.%s', tablename) from pg_tables where schemaname = 'tasker'")
     said = {code(row[0])[0] for row in page("operations").table("What is in the database", "table")}
     assert said == {row[0] for row in rows}
+
+
+def test_every_reason_of_a_dead_letter_is_there():
+    rows = page("operations").table("Dead letters", "reason")
+    assert {code(row[0])[0] for row in rows} == {reason.value for reason in DeadLetterReason}
 
 
 async def test_the_queries_of_the_page_run(database: Database):

@@ -143,3 +143,24 @@ def test_names_that_events_may_have(name: str) -> None:
 def test_names_that_events_may_not_have(name: str) -> None:
     with pytest.raises(ValidationError):
         EventDeclaration(name=name)
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "wrong"),
+    [
+        ({"max_duration_seconds": 1}, False),
+        ({"max_duration_seconds": 2_592_000}, False),
+        ({"max_duration_minutes": 1}, False),
+        ({"max_duration_seconds": 0}, True),
+        ({"max_duration_seconds": 1.5}, True),
+        ({"max_duration_seconds": 2_592_001}, True),
+        ({"max_duration_seconds": 60, "max_duration_minutes": 1}, True),
+    ],
+)
+def test_the_longest_duration_is_given_once_in_whole_seconds_or_minutes(lifecycle, wrong):
+    data = {"name": "t", "namespace_name": "n", "version": "1.0.0", "lifecycle": lifecycle}
+    if wrong:
+        with pytest.raises(ValidationError, match="max_duration"):
+            TaskTemplate.model_validate(data)
+    else:
+        assert TaskTemplate.model_validate(data).lifecycle is not None

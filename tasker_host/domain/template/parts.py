@@ -272,12 +272,23 @@ class EventDescription(Part):
 
 
 class Lifecycle(Part):
-    """Minutes after which a task that does not move is stale, and what is done with it then."""
+    """How long a task may take, after how many minutes one that does not move is stale, and what is done then.
+
+    The longest duration is given in minutes or in seconds, not in both. What `staleness_action` comes to is said in its
+    two parts by `auto_dlq_on_timeout` and `auto_fail_on_timeout`, which win over it; they hold for the duration too.
+    """
 
     max_duration_minutes: Whole | None = Field(default=None, ge=1, le=43_200)
+    max_duration_seconds: Whole | None = Field(default=None, ge=1, le=2_592_000)
     max_waiting_for_dependencies_minutes: Minutes | None = None
     max_waiting_for_retry_minutes: Minutes | None = None
     max_steps_in_process_minutes: Minutes | None = None
     staleness_action: StalenessAction = StalenessAction.DLQ
     auto_fail_on_timeout: Flag | None = None
     auto_dlq_on_timeout: Flag | None = None
+
+    @model_validator(mode="after")
+    def _one_duration(self) -> Lifecycle:
+        if self.max_duration_minutes is not None and self.max_duration_seconds is not None:
+            raise ValueError("has max_duration_minutes and max_duration_seconds: give one of them")
+        return self

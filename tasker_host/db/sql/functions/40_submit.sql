@@ -57,14 +57,15 @@ begin
         insert into tasker.tasks (
             task_uuid, template_id, namespace, state, state_since, steps_total, steps_active, rank, priority, context, tags,
             identity_key, correlation_id, parent_correlation_id, initiator, source_system, reason, created_at, start_at,
-            completed_at, on_failure, aging_us, limit_keys)
+            completed_at, on_failure, aging_us, limit_keys, deadline_at)
         select n.task_uuid, t.template_id, t.namespace,
                case when t.roots = 0 then 'complete' when n.start_at > v_now then 'pending' else 'steps_in_process' end,
                v_now, t.steps, t.roots,
                extract(epoch from greatest(n.start_at, v_now))::numeric * 1000000 - n.priority * v_aging,
                n.priority, n.context, case when n.tags is null then '{}' else array(select json_array_elements_text(n.tags)) end,
                n.identity, n.correlation, n.parent_correlation, n.initiator, n.source, n.reason, v_now, n.start_at,
-               case when t.roots = 0 then v_now end, t.on_failure, v_aging, n.limit_keys
+               case when t.roots = 0 then v_now end, t.on_failure, v_aging, n.limit_keys,
+               greatest(n.start_at, v_now) + t.max_duration
         from unnest(p_task, p_template, p_context, p_priority, p_identity, p_tags, p_correlation, p_parent_correlation,
                     p_initiator, p_source, p_reason, p_start_at, p_limit_keys)
                  as n (task_uuid, template_id, context, priority, identity, tags, correlation, parent_correlation,
@@ -72,10 +73,12 @@ begin
         join tasker.templates t on t.template_id = n.template_id
         order by n.identity          -- two batches that share identities wait for each other in one direction only
         on conflict (identity_key) where identity_key is not null do nothing
-        returning task_uuid, state, steps_active, rank
+        returning task_uuid, state, steps_active, rank, deadline_at
     ), told as (
         insert into tasker.task_history (task_uuid, from_state, to_state, at)
         select task_uuid, null, state, v_now from made
+    ), limited as (
+        insert into tasker.deadlines (at, task_uuid) select deadline_at, task_uuid from made where deadline_at is not null
     )
     select array_agg(task_uuid order by task_uuid), sum(steps_active) <= p_want, max(rank)
     into v_created, v_take, v_rank from made;
