@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,8 @@ import asyncpg
 import pytest
 
 from tasker_host.db.operate import steps_operate, tasks_operate
+from tasker_host.db.sqlfiles import query
+from tasker_host.domain.deadletter import DeadLetterReason, Resolution
 from tasker_host.domain.graph import steps_by_level
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.moves import (
@@ -290,4 +292,73 @@ async def _assert_invariants(connection: asyncpg.Connection, task: UUID) -> None
     assert row["steps_active"] == states["enqueued"] + states["in_progress"]
 
 
-RUNS = {"run": run, "lifecycle": lifecycle, "manual": manual}
+async def staleness(case: Case, data: Mapping[str, Any], connection: asyncpg.Connection) -> None:
+    for state, minutes in case["thresholds"].items():
+        name = "blocked_by_failures" if state == "other" else state
+        assert await connection.fetchval("select tasker.staleness_minutes($1, '{}', '{}')", name) == minutes, state
+    for row in case["rows"]:
+        minutes = await connection.fetchval(
+            "select tasker.staleness_minutes($1, $2, '{}')", row["state"], dumps(row.get("template") or {})
+        )
+        assert (row["minutes"] >= minutes) is row["stale"], row
+    for row in case.get("health", ()):
+        limits = {"max_waiting_for_dependencies_minutes": row["threshold"]}
+        runner, task = await _stuck(connection, {**data, "lifecycle": limits}, row)
+        await runner.clock(runner.now + timedelta(minutes=row["minutes"]))
+        await _walk(connection)
+        (found,) = [r for r in await connection.fetch(query("tasks_staleness"), "{}", 100) if r["task_uuid"] == task]
+        assert found["health_status"] == row["health"], row
+        await connection.execute("delete from tasker.watches where task_uuid = $1", task)
+    runner, task = await _stuck(connection, data, {})
+    await runner.clock(runner.now + timedelta(minutes=case["thresholds"]["waiting_for_dependencies"]))
+    if "dry_run" in case:
+        (found,) = await _sweep(connection, dry_run=True)
+        assert found["action_taken"] == case["dry_run"]["action"]
+        assert await connection.fetchval("select count(*) from tasker.dead_letters") == case["dry_run"]["rows_written"]
+        state = await connection.fetchval("select state from tasker.tasks where task_uuid = $1", task)
+        assert (state == "waiting_for_dependencies") is case["dry_run"]["state_unchanged"]
+    if "real" in case:
+        (found,) = await _sweep(connection, dry_run=False)
+        assert found["action_taken"] == case["real"]["action"]
+        state = await connection.fetchval("select state from tasker.tasks where task_uuid = $1", task)
+        assert state == case["real"]["task_state"]
+        assert len(await _sweep(connection, dry_run=False)) == case["real"]["second_sweep"]
+
+
+async def dlq(case: Case, data: Mapping[str, Any], connection: asyncpg.Connection) -> None:
+    for reason, weight in case["weights"].items():
+        assert DeadLetterReason(reason) == reason
+        assert await connection.fetchval("select tasker.dead_letter_score($1, 7)", reason) == weight + 7, reason
+    assert [resolution.value for resolution in Resolution] == case["resolutions"]
+    runner = Runner(connection, template_of(data))
+    task = await runner.create({})
+    for expected in (1, 0):  # one pending entry of a task; the second is refused
+        filed = await connection.fetch(
+            "select * from tasker.dead_letters_file(array[$1::uuid], $2, null)", task, ["manual_dlq"]
+        )
+        assert len(filed) == expected
+
+
+async def _stuck(
+    connection: asyncpg.Connection, data: Mapping[str, Any], context: Mapping[str, Any]
+) -> tuple[Runner, UUID]:
+    """A task whose counts were damaged: its second step waits for a parent that is complete."""
+    runner = Runner(connection, template_of(data), now=datetime.now(UTC) + timedelta(days=1))
+    task = await runner.create(context)
+    first, second = (step.name for step in runner.template.steps[:2])
+    await connection.execute("update tasker.steps set waits_on = 9 where task_uuid = $1 and name = $2", task, second)
+    await _drive(runner, first, {"do": "ok"})
+    assert (await _read(connection, task, runner))["task_state"] == "waiting_for_dependencies"
+    return runner, task
+
+
+async def _walk(connection: asyncpg.Connection) -> None:
+    await connection.fetchval("select tasker.tasks_walk('near', '0', 1000)")
+
+
+async def _sweep(connection: asyncpg.Connection, *, dry_run: bool) -> list[asyncpg.Record]:
+    await _walk(connection)
+    return await connection.fetch("select * from tasker.tasks_sweep($1, 100, '{}', true)", dry_run)
+
+
+RUNS = {"run": run, "lifecycle": lifecycle, "manual": manual, "staleness": staleness, "dlq": dlq}
