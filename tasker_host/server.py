@@ -20,6 +20,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive
 from tasker_host.api.deadletter import DeadLetterController
 from tasker_host.api.docs import PlainPage, only_its_own_pages
 from tasker_host.api.health import HealthController
+from tasker_host.api.operations import LimitController, OperationController
 from tasker_host.api.problems import of_bug, of_http, of_ours
 from tasker_host.api.tasks import TaskController
 from tasker_host.errors import AddressUnavailable, TaskerError
@@ -36,7 +37,13 @@ _BACKLOG = 2048
 def create_app(host: Host) -> Litestar:
     """The application of a host that serves."""
     return _App(
-        route_handlers=[HealthController, TaskController, DeadLetterController],
+        route_handlers=[
+            HealthController,
+            TaskController,
+            OperationController,
+            LimitController,
+            DeadLetterController,
+        ],
         state=State({"host": host}),
         exception_handlers={TaskerError: of_ours, HTTPException: of_http, Exception: of_bug},
         request_max_body_size=host.config.settings.web.request_body_max_bytes,

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic import field_validator as validates
 
 from tasker_host.db.queries import Row, TaskFilter
+from tasker_host.domain.readiness import percentage
 from tasker_host.domain.request import TaskRequest
 from tasker_host.domain.states import TaskState
 
@@ -74,9 +75,17 @@ class StepBody:
     dependencies: list[str]
     dependencies_satisfied: bool
     total_parents: int
+    completed_parents: int
+    retry_eligible: bool
+    ready_for_execution: bool
+    optional: bool
+    priority: int | None
+    tags: list[str]
+    waits_for_limit: str | None
     worker: str | None
     next_retry_at: datetime | None
     took_ms: float | None
+    checkpoint: dict[str, Any] | None
     result: Any
     error: dict[str, Any] | None
 
@@ -85,7 +94,8 @@ class StepBody:
 class TaskSummaryBody:
     """A task as it is in a list.
 
-    `active_steps` are queued or running, `retrying_steps` wait for their backoff. `completion_percentage` counts steps.
+    `active_steps` are queued or running, `retrying_steps` wait for their backoff, `forgiven_steps` failed but count as
+    done. `completion_percentage` counts steps.
     """
 
     task_uuid: UUID
@@ -109,6 +119,7 @@ class TaskSummaryBody:
     failed_steps: int
     active_steps: int
     retrying_steps: int
+    forgiven_steps: int
     completion_percentage: float
 
 
@@ -117,6 +128,12 @@ class TaskBody(TaskSummaryBody):
     """A task with all that is known of it. `error` says why the task as a whole ended, where no step does."""
 
     deadline_at: datetime | None
+    on_failure: str
+    execution_status: str
+    recommended_action: str
+    health_status: str
+    ready_steps: int
+    because: dict[str, Any] | None
     error: dict[str, Any] | None
     context: dict[str, Any]
     steps: list[StepBody]
@@ -188,7 +205,9 @@ def task_body(row: Row) -> Row:
     body = dict(row)
     body["updated_at"] = body.pop("state_since")
     total = row["total_steps"]
-    body["completion_percentage"] = round(100 * row["completed_steps"] / total, 2) if total else 100.0
+    body["completion_percentage"] = (
+        percentage(row["completed_steps"] + row["forgiven_steps"], total) if total else 100.0
+    )
     return body
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
-from uuid import UUID
 
 from litestar import Controller, Request, Response, get, patch, post
 from litestar.openapi import ResponseSpec
 from litestar.openapi.spec import Operation
 from litestar.params import FromPath
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tasker_host.api import deadletter_bodies as bodies
 from tasker_host.api.docs import described, parameters_of, problems, request_body
 from tasker_host.api.problems import body, host_of, not_json, once_started
+from tasker_host.api.reading import body_of, query_of, uuid_of
 from tasker_host.db.deadletter import (
     dead_letter_file,
     dead_letter_get,
@@ -26,9 +26,6 @@ from tasker_host.db.deadletter import (
     dead_letters_stats,
     tasks_staleness,
 )
-from tasker_host.domain.faults import faults, path_text
-from tasker_host.domain.json import loads
-from tasker_host.errors import InvalidRequest, JsonError, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -74,7 +71,7 @@ class DeadLetterController(Controller):
     )
     async def list_entries(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Investigations, newest first, each with the snapshot of its task."""
-        asked = _query(request, bodies.DeadLetterQuery)
+        asked = query_of(request, bodies.DeadLetterQuery)
         return body(
             await dead_letters_list(
                 host_of(request).database, asked.resolution_status, asked.reason, limit=asked.limit, offset=asked.offset
@@ -94,7 +91,7 @@ class DeadLetterController(Controller):
         """Open an investigation by hand, with the reason manual_dlq. The task itself goes on as it does."""
         if (refused := not_json(request)) is not None:
             return refused
-        asked = await _body(request, bodies.DeadLetterRequest)
+        asked = await body_of(request, bodies.DeadLetterRequest)
         database = host_of(request).database
         entry = await dead_letter_file(database, asked.task_uuid, notes=asked.notes, metadata=asked.metadata)
         headers = {"Location": f"/v1/dlq/task/{asked.task_uuid}"}
@@ -110,7 +107,7 @@ class DeadLetterController(Controller):
     )
     async def show(self, request: Request[Any, Any, Any], task_uuid: FromPath[str]) -> Response[bytes]:
         """The latest investigation of a task."""
-        return body(await dead_letter_of_task(host_of(request).database, _uuid(task_uuid, "task_uuid")))
+        return body(await dead_letter_of_task(host_of(request).database, uuid_of(task_uuid, "task_uuid")))
 
     @patch(
         "/entry/{dlq_entry_uuid:str}",
@@ -125,8 +122,8 @@ class DeadLetterController(Controller):
         """Say how an investigation ended, or what is known so far. It ends once: 409 when it has ended otherwise."""
         if (refused := not_json(request)) is not None:
             return refused
-        entry = _uuid(dlq_entry_uuid, "dlq_entry_uuid")
-        asked = await _body(request, bodies.DeadLetterChange)
+        entry = uuid_of(dlq_entry_uuid, "dlq_entry_uuid")
+        asked = await body_of(request, bodies.DeadLetterChange)
         await dead_letter_update(
             host_of(request).database,
             entry,
@@ -150,7 +147,7 @@ class DeadLetterController(Controller):
     )
     async def queue(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Pending investigations, the most urgent first."""
-        limit = _query(request, bodies.LimitQuery).limit
+        limit = query_of(request, bodies.LimitQuery).limit
         return body(await dead_letters_queue(host_of(request).database, limit=limit))
 
     @get(
@@ -162,40 +159,5 @@ class DeadLetterController(Controller):
     async def staleness(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Tasks that wait or work and how near to being stale they are, the nearest first."""
         host = host_of(request)
-        limit = _query(request, bodies.LimitQuery).limit
+        limit = query_of(request, bodies.LimitQuery).limit
         return body(await tasks_staleness(host.database, host.sweeper.options.thresholds, limit=limit))
-
-
-def _query(request: Request[Any, Any, Any], model: type[Model]) -> Model:
-    """Raises InvalidRequest with everything that is wrong with the query."""
-    given = request.query_params.dict()
-    wrong = [
-        Problem(key, f"given {len(values)} times; give it once") for key, values in given.items() if len(values) > 1
-    ]
-    return _checked(model, {key: values[-1] for key, values in given.items()}, "the query is not valid", wrong)
-
-
-async def _body(request: Request[Any, Any, Any], model: type[Model]) -> Model:
-    """Raises InvalidRequest with everything that is wrong with the body."""
-    try:
-        data = loads(await request.body())
-    except JsonError as error:
-        raise InvalidRequest("the body cannot be read", [Problem("", str(error))]) from None
-    return _checked(model, data, "the request is not valid", [])
-
-
-def _checked(model: type[Model], data: Any, summary: str, wrong: list[Problem]) -> Model:
-    try:
-        checked = model.model_validate(data)
-    except ValidationError as error:
-        wrong += [Problem(path_text(fault.path), fault.message) for fault in faults(error, model)]
-    if wrong:
-        raise InvalidRequest(summary, wrong)
-    return checked
-
-
-def _uuid(text: str, where: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidRequest("the address is not valid", [Problem(where, f"not a uuid: {text:.80}")]) from None

@@ -34,12 +34,19 @@ _SUMMARY: dict[str, Any] = {
     "failed_steps": 0,
     "active_steps": 0,
     "retrying_steps": 0,
+    "forgiven_steps": 0,
     "completion_percentage": 100.0,
 }
 
 TASK: dict[str, Any] = {
     **_SUMMARY,
     "deadline_at": None,
+    "on_failure": "block",
+    "execution_status": "all_complete",
+    "recommended_action": "finalize_task",
+    "health_status": "healthy",
+    "ready_steps": 0,
+    "because": None,
     "error": None,
     "context": {"even_number": 6},
     "steps": [
@@ -53,14 +60,24 @@ TASK: dict[str, Any] = {
             "dependencies": [],
             "dependencies_satisfied": True,
             "total_parents": 0,
+            "completed_parents": 0,
+            "retry_eligible": True,
+            "ready_for_execution": False,
+            "optional": False,
+            "priority": None,
+            "tags": [],
+            "waits_for_limit": None,
             "worker": "shop-1-4711-9f2c1a",
             "next_retry_at": None,
             "took_ms": 0.4,
+            "checkpoint": None,
             "result": 36,
             "error": None,
         }
     ],
 }
+
+STEP: dict[str, Any] = TASK["steps"][0]
 
 TASKS: dict[str, Any] = {
     "tasks": [_SUMMARY],

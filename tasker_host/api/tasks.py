@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from litestar import Controller, Request, Response, get, post, route
+from litestar import Controller, Request, Response, delete, get, post, route
 from litestar.exceptions import InternalServerException
 from litestar.params import FromPath
 from pydantic import ValidationError
@@ -14,15 +13,17 @@ from pydantic import ValidationError
 from tasker_host.api.bodies import PER_PAGE, TaskBody, TaskListBody, TaskQuery, task_body
 from tasker_host.api.docs import TaskListOperation, TaskRequestOperation, described, problems
 from tasker_host.api.examples import TASK, TASKS
+from tasker_host.api.operation_bodies import ACTOR
 from tasker_host.api.problems import body, host_of, not_json, once_started
-from tasker_host.db.queries import Row, tasks_get, tasks_list
+from tasker_host.api.reading import task_of, uuid_of
+from tasker_host.db.queries import tasks_list
 from tasker_host.domain.faults import faults
 from tasker_host.domain.json import loads
 from tasker_host.domain.request import request_from_data
-from tasker_host.errors import InvalidRequest, JsonError, Problem, TaskNotFound
+from tasker_host.errors import InvalidRequest, JsonError, Problem
 
 if TYPE_CHECKING:
-    from tasker_host.host import Host
+    pass
 
 _REPEATABLE = "status"
 
@@ -63,7 +64,7 @@ class TaskController(Controller):
         except JsonError as error:
             raise InvalidRequest("the body cannot be read", [Problem("", str(error))]) from None
         task_uuid = await host.submissions.submit(request_from_data(data))
-        row = await _task(host, task_uuid)
+        row = await task_of(host, task_uuid)
         return body(task_body(row), status=HTTPStatus.CREATED, headers={"Location": f"/v1/tasks/{task_uuid}"})
 
     @get(
@@ -97,19 +98,19 @@ class TaskController(Controller):
     )
     async def show(self, request: Request[Any, Any, Any], task_uuid: FromPath[str]) -> Response[bytes]:
         """A task with its steps, in the order they were created."""
-        try:
-            wanted = UUID(task_uuid)
-        except ValueError:
-            wrong = Problem("task_uuid", f"not a uuid: {task_uuid:.80}")
-            raise InvalidRequest("the address is not valid", [wrong]) from None
-        return body(task_body(await _task(host_of(request), wanted)))
+        return body(task_body(await task_of(host_of(request), uuid_of(task_uuid, "task_uuid"))))
 
-
-async def _task(host: Host, task_uuid: UUID) -> Row:
-    rows = await tasks_get(host.database, [task_uuid])
-    if not rows:
-        raise TaskNotFound(f"no task {task_uuid}")
-    return rows[0]
+    @delete(
+        "/{task_uuid:str}",
+        responses={**described(TaskBody, TASK, description="It, cancelled."), **problems(400, 404, 409, 503)},
+        status_code=HTTPStatus.OK,
+        summary="Cancel a task, without a body",
+    )
+    async def cancel(self, request: Request[Any, Any, Any], task_uuid: FromPath[str]) -> Response[bytes]:
+        """Nothing of it starts any more; running steps end on their own. 409 when it is over."""
+        host, task = host_of(request), uuid_of(task_uuid, "task_uuid")
+        await host.operations.cancel(task, reason="deleted over HTTP", actor=ACTOR)
+        return body(task_body(await task_of(host, task)))
 
 
 def _query(request: Request[Any, Any, Any], page_size_max: int) -> TaskQuery:

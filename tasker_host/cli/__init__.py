@@ -15,7 +15,11 @@ from tasker_host.errors import TaskerError
 
 _OWN = {
     "run": "tasker_host.cli.run:run",
-    "task": "tasker_host.cli.task:task",
+    "task": "tasker_host.cli.task_group:task",
+    "step": "tasker_host.cli.step:step",
+    "limit": "tasker_host.cli.limit:limit",
+    "namespace": "tasker_host.cli.limit:namespace",
+    "handler": "tasker_host.cli.limit:handler",
     "dlq": "tasker_host.cli.dlq:dlq",
     "plugin": "tasker_host.cli.plugin:plugin",
     "config": "tasker_host.cli.config:config",

@@ -150,3 +150,60 @@ def _time(at: datetime | None) -> str:
 def _took(row: Row) -> str:
     ended = row["completed_at"]
     return "–" if ended is None else f"{(ended - row['created_at']).total_seconds() * 1000:.1f} ms"
+
+
+def print_step(row: Row) -> None:
+    """A step, with what is known of it."""
+    out = console()
+    out.print(Text.assemble((row["name"], "bold"), "  ", state(row["current_state"])))
+    out.print(f"attempt {row['attempts']} of {row['max_attempts']}, since {_time(row['state_since'])}")
+    for name in ("waits_for_limit", "next_retry_at", "worker", "checkpoint", "result", "error"):
+        if row[name] is not None:
+            value = (
+                row[name]
+                if isinstance(row[name], str)
+                else _time(row[name])
+                if name == "next_retry_at"
+                else dumps(row[name])
+            )
+            out.print(f"{name.replace('_', ' ')}: {value}")
+
+
+def print_history(rows: Sequence[Row]) -> None:
+    """Moves of a task and its steps."""
+    listed = table("AT", "STEP", "FROM", "TO", "ATTEMPT", "WHO", "WHY", right=("ATTEMPT",))
+    for row in rows:
+        listed.add_row(
+            row["at"].astimezone().strftime("%H:%M:%S.%f")[:-3],
+            row["step_name"] or "",
+            row["from_state"] or "",
+            state(row["to_state"]),
+            "" if row["attempt"] is None else str(row["attempt"]),
+            row["actor"] or row["worker"] or "",
+            row["reason"] or (row["error"] or {}).get("message", ""),
+        )
+    console().print(listed)
+
+
+def print_limits(rows: Sequence[Row]) -> None:
+    """Limits, and how much they hold back."""
+    listed = table(
+        "KEY",
+        "AT ONCE",
+        "PER SECOND",
+        "PAUSED",
+        "RUNNING",
+        "WAITING",
+        right=("AT ONCE", "PER SECOND", "RUNNING", "WAITING"),
+    )
+    for row in rows:
+        listed.add_row(
+            row["key"],
+            "" if row["max_running"] is None else str(row["max_running"]),
+            "" if row["per_second"] is None else f"{row['per_second']:g}",
+            "yes" if row["paused"] else "",
+            str(row["running"]),
+            str(row["waiting"]),
+        )
+    out = console()
+    out.print(listed if rows else "no limits")

@@ -159,14 +159,41 @@ def list_(  # noqa: PLR0917 - one parameter an option
     print_tasks(rows, total)
 
 
+@task.command("history")
+@click.argument("task_uuid", type=click.UUID, metavar="UUID")
+@config_options
+@json_option
+def history(task_uuid: UUID, config_root: Path | None, env: str | None, as_json: bool) -> None:
+    """Show everything that happened to a task and its steps, who did it and why."""
+
+    async def moves(database: Database) -> list[Row]:
+        from tasker_host.db.queries import task_history
+
+        await _one(database, task_uuid)
+        return await task_history(database, task_uuid)
+
+    rows = read_database(config_root, env, moves)
+    if as_json:
+        echo_json([_jsonable_move(row) for row in rows])
+        return
+    from tasker_host.cli.tables import print_history
+
+    print_history(rows)
+
+
 # What they share ------------------------------------------------------------------------------------------------------
 
 
 def _read_context(source: str) -> Any:
+    return read_json(source, option="--input", what="the context")
+
+
+def read_json(source: str, *, option: str, what: str) -> Any:
+    """JSON as it was given: itself, `@file`, or `-` for stdin. Raises InvalidRequest."""
     from tasker_host.domain.json import loads
     from tasker_host.errors import InvalidRequest, JsonError, Problem
 
-    where = "stdin" if source == "-" else source.removeprefix("@") if source.startswith("@") else "--input"
+    where = "stdin" if source == "-" else source.removeprefix("@") if source.startswith("@") else option
     try:
         if source == "-":
             return loads(sys.stdin.buffer.read())
@@ -174,9 +201,9 @@ def _read_context(source: str) -> Any:
             return loads(Path(where).read_bytes())
         return loads(source.encode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise InvalidRequest("the context cannot be read", [Problem(where, error.strerror or str(error))]) from None
+        raise InvalidRequest(f"{what} cannot be read", [Problem(where, error.strerror or str(error))]) from None
     except JsonError as error:
-        raise InvalidRequest("the context cannot be read", [Problem(where, str(error))]) from None
+        raise InvalidRequest(f"{what} cannot be read", [Problem(where, str(error))]) from None
 
 
 def _known_states(states: tuple[str, ...]) -> list[str] | None:
@@ -261,3 +288,9 @@ def _jsonable(row: Row) -> Any:
     from tasker_host.domain.json import plain
 
     return plain(task_body(row))
+
+
+def _jsonable_move(row: Row) -> Any:
+    from tasker_host.domain.json import plain
+
+    return plain(row)

@@ -48,11 +48,26 @@ class Doorbell:
         self._database = database
         self._channels: set[str] = set()
         self._wanted = asyncio.Event()
+        self._rang = asyncio.Event()
 
     def ring(self, channels: Iterable[str]) -> None:
         self._channels.update(channels)
         if self._channels:
             self._wanted.set()
+
+    async def rung(self, timeout_seconds: float) -> None:
+        """Rings what was asked for, and returns when that is done, has failed, or took too long."""
+        if not self._channels:
+            return
+        ringing = asyncio.create_task(self.run(), name="tasker-ring")
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._rang.wait()
+        except TimeoutError:
+            pass
+        finally:
+            ringing.cancel()
+            await asyncio.gather(ringing, return_exceptions=True)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -72,6 +87,7 @@ class Doorbell:
                     self.failures += 1
                     await dropped(connection)
                     self.pid = connection = None
+                self._rang.set()
                 await asyncio.sleep(GATHER_SECONDS)
         finally:
             await dropped(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from tasker_host.db.database import Database
 from tasker_host.db.sqlfiles import query
 from tasker_host.domain.deadletter import ended_because
 from tasker_host.domain.json import loads
+from tasker_host.domain.readiness import StepFacts, progress
+from tasker_host.domain.states import StepState
 
 Row = dict[str, Any]
 
@@ -37,18 +40,48 @@ async def tasks_get(database: Database, tasks: Sequence[UUID], *, with_steps: bo
     for record in rows:
         row = dict(record)
         row["context"] = loads(row["context"])
-        row["error"] = ended_because(loads(row["error"])) if row["error"] is not None else None
+        because = loads(row["because"]) if row["because"] is not None else None
+        row["because"] = because
+        row["error"] = ended_because(because) if because is not None and row["status"] == "error" else None
         row["steps"] = []
         found[row["task_uuid"]] = row
     if with_steps and found:
         for record in await database.fetch(query("steps_of_tasks"), list(found)):
             step = dict(record)
             owner = found[step.pop("task_uuid")]
-            step["result"] = loads(step["result"]) if step["result"] is not None else None
-            step["error"] = loads(step["error"]) if step["error"] is not None else None
+            for key in ("result", "error", "checkpoint", "tags"):
+                step[key] = loads(step[key]) if step[key] is not None else None
+            step["tags"] = step["tags"] or []
             step["dependencies_satisfied"] = step.pop("waits_on") == 0
             owner["steps"].append(step)
+    if with_steps:
+        now = datetime.now(UTC)
+        for row in found.values():
+            _judge(row, now)
     return [found[task] for task in tasks if task in found]
+
+
+def _judge(row: Row, now: datetime) -> None:
+    """Adds how far the task is and what can be done about it, and the same of its steps."""
+    facts = []
+    for step in row["steps"]:
+        fact = StepFacts(
+            StepState(step["current_state"]),
+            total_parents=step["total_parents"],
+            completed_parents=step["completed_parents"],
+            attempts=step["attempts"],
+            max_attempts=step["max_attempts"],
+            next_retry_at=step["next_retry_at"],
+            forgiven=step["optional"],
+        )
+        step["retry_eligible"] = fact.retry_eligible
+        step["ready_for_execution"] = fact.state is StepState.ENQUEUED or fact.is_ready(now)
+        facts.append(fact)
+    whole = progress(facts, now)
+    row["execution_status"] = whole.status.value
+    row["recommended_action"] = whole.recommended_action
+    row["health_status"] = whole.health_status
+    row["ready_steps"] = sum(step["ready_for_execution"] for step in row["steps"])
 
 
 async def tasks_list(database: Database, wanted: TaskFilter, *, limit: int, offset: int) -> tuple[list[Row], int]:
@@ -84,3 +117,16 @@ async def tasks_outcomes(database: Database, tasks: Sequence[UUID]) -> list[Row]
 async def workers_connected(database: Database) -> int:
     """How many workers are connected to this database."""
     return int(await database.fetchval(query("workers_connected")))
+
+
+async def task_history(database: Database, task: UUID) -> list[Row]:
+    """Everything that happened to a task and its steps, in order; `step_uuid` is None for moves of the task itself."""
+    rows = [dict(record) for record in await database.fetch(query("task_history"), task)]
+    for row in rows:
+        row["error"] = loads(row["error"]) if row["error"] is not None else None
+    return rows
+
+
+async def limits_list(database: Database, key: str | None = None) -> list[Row]:
+    """Limits that are set and business keys in use, or the one of `key`; `waiting` steps wait for room."""
+    return [dict(record) for record in await database.fetch(query("limits_list"), key)]

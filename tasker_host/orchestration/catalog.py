@@ -147,7 +147,7 @@ def _rules(template: TaskTemplate, step: StepDefinition) -> dict[str, object]:
         "name": step.name,
         "handler": step.handler.callable,
         # 0 means: no retry. The first execution always takes place.
-        "max_attempts": max(1, step.retry.max_attempts),
+        "max_attempts": max(1, step.retry.max_attempts) if step.retry.retryable else 1,
     }
     if step.optional or (batch is not None and batch.failure_strategy is FailureStrategy.CONTINUE_ON_FAILURE):
         rules["if_failed"] = "forgive"

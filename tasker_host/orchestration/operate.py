@@ -9,6 +9,7 @@ from uuid import UUID
 from tasker_host.db.database import Database
 from tasker_host.db.listen import ENDED, STOP, work
 from tasker_host.db.operate import Operated, StepAction, TaskAction, limit_set, steps_operate, tasks_operate
+from tasker_host.db.queries import limits_list
 from tasker_host.domain.json import dumps
 from tasker_host.errors import IllegalMove, InvalidRequest, Problem, RequestError, StepNotFound, TaskNotFound
 
@@ -128,6 +129,12 @@ class Operations:
             reason=reason,
         )
         self._ring([work(namespace) for namespace in namespaces])
+
+    async def pause_key(self, key: str, *, paused: bool, reason: str, actor: str = ACTOR) -> None:
+        """Pause or resume a namespace or handler; what else its limit says stays. Raises InvalidRequest."""
+        found = await limits_list(self._database, key)
+        known = {name: found[0][name] for name in ("max_running", "per_second", "burst")} if found else {}
+        await self.limit(key, paused=paused, reason=reason, actor=actor, **known)
 
 
 def _task_refusal(action: str, task: UUID, done: Operated, options: dict[str, Any]) -> RequestError:

@@ -277,6 +277,13 @@ async def test_openapi_describes_every_route_and_the_page_needs_nothing_from_els
     assert {(method, path) for path, operations in paths.items() for method in operations} == {
         ("get", "/health"), ("get", "/health/live"), ("get", "/health/ready"),
         ("post", "/v1/tasks"), ("get", "/v1/tasks"), ("get", "/v1/tasks/{task_uuid}"),
+        ("delete", "/v1/tasks/{task_uuid}"), ("get", "/v1/tasks/{task_uuid}/history"),
+        *(("post", f"/v1/tasks/{{task_uuid}}/{verb}") for verb in ("cancel", "pause", "resume", "resolve", "rerun")),
+        ("get", "/v1/tasks/{task_uuid}/workflow_steps"), ("get", "/v1/tasks/{task_uuid}/workflow_steps/{step}"),
+        ("patch", "/v1/tasks/{task_uuid}/workflow_steps/{step}"),
+        ("get", "/v1/tasks/{task_uuid}/workflow_steps/{step}/audit"),
+        ("get", "/v1/limits"), ("put", "/v1/limits/{key}"), ("delete", "/v1/limits/{key}"),
+        ("post", "/v1/namespaces/{name}/{action}"), ("post", "/v1/handlers/{name}/{action}"),
     }  # fmt: skip
     post = schema["paths"]["/v1/tasks"]["post"]
     assert set(post["responses"]) == {"201", "400", "404", "409", "413", "415", "503"}

@@ -45,7 +45,9 @@ async def test_a_task_is_shown_with_its_steps_in_order_and_values_as_they_were(k
     assert row == {
         "task_uuid": task, "namespace": "tests", "name": "t", "version": "1.0.0", "status": "waiting_for_retry",
         "state_since": NOW + SECOND, "created_at": NOW, "start_at": None, "completed_at": None, "priority": 0,
-        "deadline_at": None, "error": None,
+        "deadline_at": None, "error": None, "because": None, "on_failure": "block", "forgiven_steps": 0,
+        "execution_status": "has_ready_steps", "recommended_action": "execute_ready_steps",
+        "health_status": "recovering", "ready_steps": 1,
         "tags": ["x"], "context": {"n": 1}, "initiator": "me", "source_system": "tests", "reason": "why",
         "correlation_id": task, "parent_correlation_id": None, "total_steps": 2, "completed_steps": 1,
         "failed_steps": 0, "active_steps": 0, "retrying_steps": 1,
@@ -56,6 +58,8 @@ async def test_a_task_is_shown_with_its_steps_in_order_and_values_as_they_were(k
     assert steps[1] == {
         "step_uuid": b.step_uuid, "name": "b", "current_state": "waiting_for_retry", "state_since": NOW + SECOND,
         "attempts": 1, "max_attempts": 3, "total_parents": 1, "dependencies": ["a"], "dependencies_satisfied": True,
+        "completed_parents": 1, "retry_eligible": True, "ready_for_execution": True, "optional": False,
+        "priority": None, "tags": ["x"], "waits_for_limit": None, "checkpoint": None,
         "worker": None, "next_retry_at": NOW + SECOND * 6, "took_ms": 1.0, "result": None, "error": {"message": "no"},
     }  # fmt: skip
 

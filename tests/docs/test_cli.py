@@ -60,10 +60,11 @@ def test_every_command_has_the_common_options(name):
 
 def test_arguments_are_shown():
     for name, command in COMMANDS.items():
-        for argument in command.params:
-            if isinstance(argument, click.Argument):
-                usage = f"{name} {argument.make_metavar(click.Context(command)).strip('[]')}"
-                assert usage in code(page("cli").section(name)), usage
+        arguments = [argument for argument in command.params if isinstance(argument, click.Argument)]
+        if arguments:
+            shown = [argument.make_metavar(click.Context(command)).strip("[]") for argument in arguments]
+            usage = " ".join([name, *shown])
+            assert usage in code(page("cli").section(name)), usage
 
 
 def test_every_exit_code_is_there():

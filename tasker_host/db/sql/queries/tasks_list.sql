@@ -3,7 +3,7 @@ select t.task_uuid, t.namespace, m.name, m.version, t.state as status, t.state_s
        t.completed_at, t.priority, t.tags, t.initiator, t.source_system, t.reason,
        t.correlation_id, t.parent_correlation_id,
        t.steps_total as total_steps, t.steps_done as completed_steps, t.steps_failed as failed_steps,
-       t.steps_active as active_steps, t.steps_retrying as retrying_steps
+       t.steps_active as active_steps, t.steps_retrying as retrying_steps, t.steps_forgiven as forgiven_steps
 from tasker.tasks t
 join tasker.templates m on m.template_id = t.template_id
 where ($1::text is null or t.namespace = $1)
