@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import typing
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 from pydantic import BaseModel
 
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.suggest import did_you_mean
+from tasker_host.handlers.annotations import names_for
 from tasker_host.handlers.declare import Named, declaration
 from tasker_host.handlers.inject import Plan, plan
 from tasker_host.handlers.step import StepHandler
@@ -98,6 +101,7 @@ def _bound(
         handler is not None,
         method,
         for_method,
+        _returned_model(function),
         named.worker_template,
     )
 
@@ -115,6 +119,20 @@ def _compiled(function: Callable[..., Any], found: Plan) -> Callable[[StepContex
             return lambda context: function(**{name: get(context)})
         case getters:
             return lambda context: function(**{name: get(context) for name, get in getters})
+
+
+def _returned_model(function: Callable[..., Any]) -> type[BaseModel] | None:
+    """The model that the function says it returns; None when it says otherwise, or cannot be read."""
+    inner = inspect.unwrap(function)
+    said = getattr(inner, "__annotations__", {}).get("return")
+    if isinstance(said, str):
+        try:
+            said = typing.get_type_hints(SimpleNamespace(__annotations__={"return": said}), names_for(function))[
+                "return"
+            ]
+        except Exception:
+            return None  # a name for type checkers only: nothing to check with
+    return said if isinstance(said, type) and issubclass(said, BaseModel) else None
 
 
 def _is_async(function: Callable[..., Any]) -> bool:

@@ -66,6 +66,8 @@ class BoundHandler:
     is_class: bool = False
     method: str = "call"
     _for_method: Callable[[str], BoundHandler] | None = field(default=None, repr=False, compare=False)
+    returns: type[BaseModel] | None = None
+    """The model that its values must fit, by its annotation."""
     worker_template: str | None = None
     """Of an analyzer: the batch_worker step that it said on its own."""
 

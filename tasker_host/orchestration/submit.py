@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import asyncpg
-from jsonschema.exceptions import SchemaError
-from jsonschema.protocols import Validator
-from jsonschema.validators import validator_for
 
 from tasker_host.db.database import TRANSIENT
 from tasker_host.db.kernel import Claimed, NewTask, Taker, tasks_submit
@@ -23,6 +20,7 @@ from tasker_host.domain.identity import identity_key
 from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import dumps
 from tasker_host.domain.request import TaskRequest, check_context
+from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.errors import InvalidRequest, Problem, TaskerError, TaskExists
 from tasker_host.orchestration.catalog import Catalog, Entry
 
@@ -74,7 +72,7 @@ class Submissions:
         self._runner = runner
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
-        self._validators: dict[int, Validator | None] = {}
+        self._checks: dict[int, SchemaCheck | None] = {}
 
     async def submit(self, request: TaskRequest) -> UUID:
         """The uuid of the new task, once it is durable.
@@ -150,29 +148,16 @@ class Submissions:
         return _Waiting(task, entry, future)
 
     def _schema_problems(self, entry: Entry, context: dict[str, Any]) -> list[Problem]:
-        validator = self._validator(entry)
-        if validator is None:
-            return []
-        return [
-            Problem("context" + error.json_path.removeprefix("$"), error.message)
-            for error in sorted(validator.iter_errors(context), key=lambda e: e.json_path)
-        ]
-
-    def _validator(self, entry: Entry) -> Validator | None:
-        if entry.template_id not in self._validators:
+        if entry.template_id not in self._checks:
             schema = entry.template.input_schema
-            validator: Validator | None = None
-            if schema is not None:
-                kind = validator_for(schema)
-                try:
-                    kind.check_schema(schema)
-                except SchemaError as error:
-                    raise InvalidRequest(
-                        f"the input_schema of template {entry.template.label} is itself not valid: {error.message}"
-                    ) from error
-                validator = kind(schema, format_checker=kind.FORMAT_CHECKER)
-            self._validators[entry.template_id] = validator
-        return self._validators[entry.template_id]
+            try:
+                self._checks[entry.template_id] = None if schema is None else schema_check(schema, subject="context")
+            except InvalidSchema as error:
+                raise InvalidRequest(
+                    f"the input_schema of template {entry.template.label} is itself not valid: {error}"
+                ) from error
+        check = self._checks[entry.template_id]
+        return [] if check is None else check(context)
 
     # Writing ----------------------------------------------------------------------------------------------------------
 

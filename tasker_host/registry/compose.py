@@ -10,6 +10,7 @@ from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import BatchConfig, Batches, batches_of
 from tasker_host.domain.expansion import NewStep, expand_batches, expand_decision
 from tasker_host.domain.result import decision_of
+from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.domain.states import StepType
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import StepDefinition, TaskTemplate
@@ -84,7 +85,8 @@ class Registry:
                 handler = self.handlers.find(
                     step.handler.callable, method=step.handler.method, resolver=step.handler.resolver
                 )
-            except BindError:
+                check_result = _result_check(step)
+            except (BindError, InvalidSchema):
                 continue
             plans[step.name] = StepPlan(
                 template=template,
@@ -96,6 +98,7 @@ class Registry:
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
                 in_thread=handler.runs_in == "thread",
+                check_result=check_result,
                 expand=self._expander(template, step, handler),
             )
         return plans
@@ -135,8 +138,16 @@ class Registry:
                 self.handlers.find(step.handler.callable, method=step.handler.method, resolver=step.handler.resolver)
             except BindError as error:
                 problems += [Problem(where, problem) for problem in error.problems]
+            try:
+                _result_check(step)
+            except InvalidSchema as error:
+                problems.append(Problem(where, f"result_schema is itself not valid: {error}"))
         return tuple(problems)
 
 
 def _ordered(version: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else -1 for part in version.split("."))
+
+
+def _result_check(step: StepDefinition) -> SchemaCheck | None:
+    return None if step.result_schema is None else schema_check(step.result_schema, subject="result")

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
 from tasker_host.domain.expansion import NewStep
+from tasker_host.domain.schema import SchemaCheck
 from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.hooks.bound import BoundHandler
 
@@ -27,6 +28,8 @@ class StepPlan:
     retryable: bool
     timeout_seconds: float
     in_thread: bool
+    check_result: SchemaCheck | None = None
+    """By the step's `result_schema`."""
     expand: Expand | None = None
     """For decisions and analyzers: from what the handler returned to the step's value and the steps it adds.
 

@@ -6,17 +6,23 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ValidationError
 
 from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.backoff import delay_seconds
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.json import dumps, loads
+from tasker_host.domain.faults import faults, path_text
+from tasker_host.domain.json import dumps, loads, plain
 from tasker_host.domain.result import Checkpoint, Failed, StepResult, Succeeded
-from tasker_host.errors import JsonError
+from tasker_host.errors import JsonError, Problem
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier
 from tasker_host.registry.plan import StepPlan
+
+_MOST_TOLD = 10
+"""Problems spelled out in one message; all of them are in the metadata."""
 
 
 def context_of(step: Claimed, plan: StepPlan) -> StepContext:
@@ -45,53 +51,90 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
     """The outcome of a handler that returned `result`: any value, or a StepResult."""
     if type(result) is Failed:
         return outcome_of_failure(step, plan, result, took_ms)
-    if type(result) is Checkpoint:
-        return _checkpointed(step, plan, result, took_ms, result_max_bytes)
-    metadata: str | None = None
-    expand: str | None = None
+    kind: Literal["succeeded", "checkpointed"] = "succeeded"
+    metadata = expand = None
     try:
-        if type(result) is Succeeded:
-            if result.metadata:
-                metadata = dumps(result.metadata)
-            result = result.value
-        if plan.expand is not None:
-            try:
-                result, steps = plan.expand(result)
-            except ValueError as error:
-                refused = Failed(str(error), "permanent_error", retryable=False, error_code="EXPANSION_REFUSED")
-                return outcome_of_failure(step, plan, refused, took_ms)
-            expand = dumps([new.as_json() for new in steps]) if steps else None
-        value = dumps(result)
+        if type(result) is Checkpoint:
+            kind, result = "checkpointed", asdict(result)
+        else:
+            if type(result) is Succeeded:
+                metadata, result = result.metadata, result.value
+            _check_model(plan, result)
+            if plan.expand is not None:
+                result, expand = _expanded(plan, result)
+        value = _checked_json(plan, result, result_max_bytes, is_result=kind == "succeeded")
+        told = dumps(metadata) if metadata else None
+    except _Refused as refused:
+        return outcome_of_failure(step, plan, refused.failure, took_ms)
     except JsonError as error:
-        refused = _refused(plan, f"what JSON cannot hold: {error}", "RESULT_NOT_JSON")
-        return outcome_of_failure(step, plan, refused, took_ms)
+        strange = _refusal(plan, f"what JSON cannot hold: {error}", "RESULT_NOT_JSON")
+        return outcome_of_failure(step, plan, strange.failure, took_ms)
+    return Outcome(step.task_uuid, step.step_uuid, step.attempt, kind, value, took_ms, None, told, expand)
+
+
+class _Refused(Exception):
+    """What a handler returned cannot be its step's value."""
+
+    def __init__(self, failure: Failed) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _refusal(plan: StepPlan, what: str, code: str) -> _Refused:
+    message = f"handler {plan.handler.name!r} returned {what}"
+    return _Refused(Failed(message, error_type="permanent_error", retryable=False, error_code=code))
+
+
+def _check_model(plan: StepPlan, value: Any) -> None:
+    """By the model that the handler says it returns; the value itself stays as it is."""
+    model = plan.handler.returns
+    if model is None or isinstance(value, model):
+        return
+    try:
+        model.model_validate(plain(value))
+    except ValidationError as error:
+        found = faults(error, model, mapping="an object")
+        raise _unfit(plan, [Problem(f"result.{path_text(f.path)}", f.message) for f in found]) from None
+
+
+def _expanded(plan: StepPlan, value: Any) -> tuple[Any, str | None]:
+    """The value of a decision or an analyzer, and the steps that it adds."""
+    assert plan.expand is not None
+    try:
+        value, steps = plan.expand(value)
+    except ValueError as error:
+        raise _Refused(Failed(str(error), "permanent_error", retryable=False, error_code="EXPANSION_REFUSED")) from None
+    return value, dumps([new.as_json() for new in steps]) if steps else None
+
+
+def _checked_json(plan: StepPlan, value: Any, max_bytes: int, *, is_result: bool) -> str:
+    """The value as JSON, within its limit and, of a result, by the step's schema. Raises JsonError too."""
+    text = dumps(value)
     # At most four bytes a character: small values need not be encoded to be measured.
-    if len(value) * 4 > result_max_bytes and (size := len(value.encode())) > result_max_bytes:
-        refused = _refused(
+    if len(text) * 4 > max_bytes and (size := len(text.encode())) > max_bytes:
+        raise _refusal(
             plan,
-            f"{size} bytes of JSON; the limit is {result_max_bytes} (limits.result_max_bytes):"
+            f"{size} bytes of JSON; the limit is {max_bytes} (limits.result_max_bytes):"
             " store large values elsewhere and return a reference",
             "RESULT_TOO_LARGE",
         )
-        return outcome_of_failure(step, plan, refused, took_ms)
-    return Outcome(step.task_uuid, step.step_uuid, step.attempt, "succeeded", value, took_ms, None, metadata, expand)
+    if is_result and plan.check_result is not None and (problems := plan.check_result(loads(text))):
+        raise _unfit(plan, problems)
+    return text
 
 
-def _checkpointed(step: Claimed, plan: StepPlan, checkpoint: Checkpoint, took_ms: float, max_bytes: int) -> Outcome:
-    try:
-        value = dumps(asdict(checkpoint))
-    except JsonError as error:
-        refused = _refused(plan, f"a checkpoint with what JSON cannot hold: {error}", "RESULT_NOT_JSON")
-        return outcome_of_failure(step, plan, refused, took_ms)
-    if (size := len(value.encode())) > max_bytes:
-        what = f"a checkpoint of {size} bytes of JSON; the limit is {max_bytes} (limits.result_max_bytes)"
-        return outcome_of_failure(step, plan, _refused(plan, what, "RESULT_TOO_LARGE"), took_ms)
-    return Outcome(step.task_uuid, step.step_uuid, step.attempt, "checkpointed", value, took_ms, None, None)
-
-
-def _refused(plan: StepPlan, what: str, code: str) -> Failed:
-    message = f"handler {plan.handler.name!r} returned {what}"
-    return Failed(message, error_type="permanent_error", retryable=False, error_code=code)
+def _unfit(plan: StepPlan, problems: Sequence[Problem]) -> _Refused:
+    told = "; ".join(map(str, problems[:_MOST_TOLD]))
+    more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
+    return _Refused(
+        Failed(
+            f"handler {plan.handler.name!r} returned what does not fit: {told}{more}",
+            error_type="validation_error",
+            retryable=False,
+            error_code="RESULT_INVALID",
+            metadata={"problems": [{"field": problem.where, "message": problem.message} for problem in problems]},
+        )
+    )
 
 
 def outcome_of_error(

@@ -30,6 +30,9 @@ LEASE = timedelta(seconds=30)
 AGING = timedelta(seconds=300)
 
 
+Moved = tuple[str | None, str | None, str | None]
+
+
 class Kernel:
     """Calls on one connection; `clock` sets the time that they see."""
 
@@ -37,9 +40,18 @@ class Kernel:
         self.connection = connection
 
     async def template(
-        self, dag: Mapping[str, Sequence[str]], *, namespace: str = "tests", max_attempts: int = 3
+        self,
+        dag: Mapping[str, Sequence[str]],
+        *,
+        namespace: str = "tests",
+        max_attempts: int = 3,
+        on_failure: str = "block",
+        steps: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> int:
-        """The id of a template of these steps (name → parents); each reads the values of its parents."""
+        """The id of a template of these steps (name → parents); each reads the values of its parents.
+
+        `steps` are more rules of its steps; those with `initial: False` a task gets while it runs.
+        """
         position = {name: index for index, name in enumerate(dag, start=1)}
         children: dict[str, list[int]] = {name: [] for name in dag}
         for child, parents in dag.items():
@@ -53,13 +65,15 @@ class Kernel:
                 "children": children[name],
                 "reads": [position[parent] for parent in parents],
                 "max_attempts": max_attempts,
+                **(steps or {}).get(name, {}),
             }
             for name, parents in dag.items()
         ]
         return await self.connection.fetchval(
-            "select tasker.template_register($1, 't', '1.0.0', $2, '{}', $3)",
+            "select tasker.template_register($1, 't', '1.0.0', $2, $3, $4)",
             namespace,
             uuid4().hex * 2,
+            json.dumps({"on_failure": on_failure}),
             json.dumps(steps),
         )
 
@@ -73,14 +87,24 @@ class Kernel:
         start_at: datetime | None = None,
         context: str = "{}",
         taker: Taker = NOBODY,
+        tags: Sequence[str] = (),
+        limit_keys: Mapping[str, str] | None = None,
     ) -> tuple[list[UUID], Submitted]:
-        tasks = [new_task(template, priority, identity, start_at, context) for _ in range(count)]
+        tasks = [
+            new_task(template, priority, identity, start_at, context)._replace(
+                tags=json.dumps(list(tags)) if tags else None,
+                limit_keys=json.dumps(limit_keys) if limit_keys else None,
+            )
+            for _ in range(count)
+        ]
         submitted = await tasks_submit(self.connection, tasks, aging_interval=AGING, taker=taker)
         return [task.task_uuid for task in tasks], submitted
 
-    async def claim(self, worker: str = "w", want: int = 100, *namespaces: str) -> Taken:
+    async def claim(
+        self, worker: str = "w", want: int = 100, *namespaces: str, tags: Sequence[str] | None = None
+    ) -> Taken:
         names = namespaces or ("tests",)
-        return await steps_claim(self.connection, WorkerId(worker), names, want=want, lease=LEASE)
+        return await steps_claim(self.connection, WorkerId(worker), names, want=want, lease=LEASE, tags=tags)
 
     async def finish(
         self,
@@ -89,13 +113,44 @@ class Kernel:
         want: int = 0,
         namespaces: Sequence[str] = ("tests",),
         look: bool = True,
+        tags: Sequence[str] | None = None,
     ) -> Taken:
         return await steps_finish(
-            self.connection, WorkerId(worker), outcomes, namespaces, want=want, lease=LEASE, look=look
+            self.connection, WorkerId(worker), outcomes, namespaces, want=want, lease=LEASE, look=look, tags=tags
         )
 
     async def renew(self, *held: Claimed, worker: str = "w") -> list[UUID]:
         return await steps_renew(self.connection, WorkerId(worker), held, lease=LEASE)
+
+    async def operate(
+        self, action: str, *tasks: UUID, **options: Any
+    ) -> list[tuple[str | None, str | None, str | None]]:
+        """(from, to, refused) of each task."""
+        rows = await self.connection.fetch(
+            "select * from tasker.tasks_operate($1, $2, 'ada', 'why', $3)", action, list(tasks), json.dumps(options)
+        )
+        return [(row["from_state"], row["to_state"], row["refused"]) for row in rows]
+
+    async def repair(
+        self, action: str, *steps: UUID, value: Any = None
+    ) -> list[tuple[str | None, str | None, str | None]]:
+        """(from, to, refused) of each step."""
+        rows = await self.connection.fetch(
+            "select * from tasker.steps_operate($1, $2, $3, 'ada', 'why')", action, list(steps), json.dumps(value)
+        )
+        return [(row["from_state"], row["to_state"], row["refused"]) for row in rows]
+
+    async def limit(
+        self, key: str, most: int | None = None, *, rate: float | None = None, paused: bool = False
+    ) -> None:
+        await self.connection.execute(
+            "select tasker.limit_set($1, $2, $3, 1, $4, 'ada', 'why')", key, most, rate, paused
+        )
+
+    async def step(self, task: UUID, name: str) -> UUID:
+        return await self.connection.fetchval(
+            "select step_uuid from tasker.steps where task_uuid = $1 and name = $2", task, name
+        )
 
     async def clock(self, now: datetime) -> None:
         await self.connection.execute("select set_config('tasker.now', $1, false)", now.isoformat())

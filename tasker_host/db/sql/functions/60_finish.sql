@@ -49,6 +49,7 @@ declare
     v_accepted bigint[];         -- positions of the outcomes that counted
     v_ended uuid[];
     v_limited boolean := exists (select from tasker.limits where is_fixed);
+    v_back text[];               -- namespaces with steps that had waited for room
     v_stopping uuid[];           -- tasks of which some steps are not to run any more
 begin
     perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
@@ -229,9 +230,14 @@ begin
     end loop;
 
     if v_limited then
-        v_left := v_left || tasker.limits_release(
+        v_back := tasker.limits_release(
             array(select o.step from unnest(p_step) with ordinality as o (step, position) where o.position = any (v_accepted)),
             v_now);
+        v_left := v_left || v_back;
+        -- What came back for the room that was given up may be taken at once.
+        v_back := array(select distinct n from unnest(v_back) n where n = any (p_namespaces) and n <> all (v_waiting));
+        v_waiting := v_waiting || v_back;
+        v_ranks := v_ranks || array(select null::bigint from unnest(v_back));
         if v_steps <> '{}' then
             v_steps := tasker.steps_admit(v_steps, v_now);
         end if;

@@ -1,0 +1,45 @@
+"""JSON Schema: what values must hold to, told with the path of everything that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jsonschema.exceptions import SchemaError
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from tasker_host.errors import Problem
+
+SchemaCheck = Callable[[Any], list[Problem]]
+
+_NOTHING_ELSE: Registry[Any] = Registry()
+"""References lead only within a schema: nothing is fetched from elsewhere."""
+
+
+class InvalidSchema(ValueError):
+    """The schema itself is not one."""
+
+
+def schema_check(schema: dict[str, Any], *, subject: str) -> SchemaCheck:
+    """Finds everything in a value that does not fit `schema`; paths begin with `subject`. Raises InvalidSchema.
+
+    Draft 2020-12, or the one that `$schema` names; formats are checked.
+    """
+    kind = validator_for(schema)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        raise InvalidSchema(error.message) from error
+    validator: Validator = kind(schema, format_checker=kind.FORMAT_CHECKER, registry=_NOTHING_ELSE)
+
+    def check(value: Any) -> list[Problem]:
+        try:
+            errors = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
+        except Unresolvable as error:
+            return [Problem(subject, f"the schema refers to what it does not have: {error}")]
+        return [Problem(subject + error.json_path.removeprefix("$"), error.message) for error in errors]
+
+    return check
