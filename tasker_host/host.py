@@ -27,6 +27,7 @@ from tasker_host.errors import DatabaseError
 from tasker_host.handlers.bound import bind
 from tasker_host.orchestration.catalog import Catalog
 from tasker_host.orchestration.operate import Operations
+from tasker_host.orchestration.requests import RequestQueue
 from tasker_host.orchestration.submit import Submissions, SubmitOptions
 from tasker_host.orchestration.sweep import Sweeper, sweep_options
 from tasker_host.orchestration.watch import Watch
@@ -183,6 +184,9 @@ class Host:
         self._stack.push_async_callback(supervisor.stop)
         supervisor.start("doorbell", self.doorbell.run)
         supervisor.start("watch", self.watch.run)
+        if self._with_worker:
+            requests = RequestQueue(self.database, self.submissions, lambda names: self.ring(map(work, names)))
+            supervisor.start("requests", requests.run)
         if self.config.settings.worker.mode != "polling":
             listener = Listener(self.opened.listen_database, [ENDED], lambda _: self.watch.look(), own=self.doorbell)
             supervisor.start("ended", listener.run)

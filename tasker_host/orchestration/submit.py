@@ -103,6 +103,34 @@ class Submissions:
                 answers.append(error)
         return answers
 
+    async def submit_on(self, connection: Connection, requests: Sequence[TaskRequest]) -> list[UUID | TaskerError]:
+        """Writes within the transaction that is open on `connection`; for each request its uuid or why there is none.
+
+        Whoever opened the transaction tells the workers after its commit. Raises what the database does.
+        """
+        prepared = [await self._prepared(request) for request in requests]
+        batch = [item for item in prepared if isinstance(item, _Waiting)]
+        await self._write_on(connection, batch)
+        return [item if isinstance(item, TaskerError) else _outcome(item.answer) for item in prepared]
+
+    async def _write_on(self, connection: Connection, batch: list[_Waiting]) -> None:
+        if not batch:
+            return
+        try:
+            async with connection.transaction():
+                submitted = await tasks_submit(
+                    connection, [item.task for item in batch], aging_interval=self._options.aging_interval
+                )
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            if len(batch) == 1:
+                _answer(batch[0], InvalidRequest(f"the database refused the task: {error}"))
+                return
+            for item in batch:
+                await self._write_on(connection, [item])
+            return
+        for item, is_new in zip(batch, submitted.created, strict=True):
+            _answer(item, None if is_new else _exists(item))
+
     async def close(self) -> None:
         """Waits for what is being written."""
         if self._writer is not None:
@@ -227,3 +255,11 @@ def _answer(item: _Waiting, error: Exception | None) -> None:
         item.answer.set_result(item.task.task_uuid)
     else:
         item.answer.set_exception(error)
+
+
+def _outcome(answer: asyncio.Future[UUID]) -> UUID | TaskerError:
+    error = answer.exception()
+    if error is None:
+        return answer.result()
+    assert isinstance(error, TaskerError)
+    return error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -105,6 +105,10 @@ class IdentityStrategy(StrEnum):
     STRICT = "strict"
     CALLER_PROVIDED = "caller_provided"
     ALWAYS_UNIQUE = "always_unique"
+
+
+UniqueFor = Literal["forever", "running"] | Annotated[int, Strict(), Field(ge=1, le=31_536_000)]
+"""How long the identity of a task is taken: for ever, until it is over, or so many seconds from its creation."""
 
 
 class OnFailure(StrEnum):

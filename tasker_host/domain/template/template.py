@@ -29,6 +29,7 @@ from tasker_host.domain.template.parts import (
     StepDefinition,
     SystemDependencies,
     Tag,
+    UniqueFor,
 )
 
 STRUCTURE = "structure"
@@ -77,6 +78,7 @@ class TaskTemplate(Part):
     environments: dict[str, Environment] = Field(default_factory=dict)
     lifecycle: Lifecycle | None = None
     identity_strategy: IdentityStrategy = IdentityStrategy.STRICT
+    unique_for: UniqueFor = "forever"
     on_failure: OnFailure = OnFailure.BLOCK
     priority: Priority = 0
     tags: tuple[Tag, ...] = ()
