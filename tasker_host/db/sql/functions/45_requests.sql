@@ -1,13 +1,44 @@
 -- Tasks from plain SQL: `select tasker.task_submit('payments', 'charge_order', '{"order_id": 7}')` inside any transaction.
 
+-- A fraction as Python writes it: the fewest digits that are this number, with an exponent below 1e-4 and from 1e16 on.
+create or replace function tasker.canonical_number(p_value float8) returns text
+language plpgsql immutable parallel safe as $$
+declare
+    v_exact numeric := p_value::text::numeric;
+    v_short numeric;
+    v_exponent int;
+    v_mantissa numeric;
+begin
+    if p_value = 0 then
+        return case when p_value::text = '-0' then '-0.0' else '0.0' end;
+    end if;
+    v_exponent := case when abs(v_exact) >= 1 then length(trunc(abs(v_exact))::text) - 1
+                       else -length(substring(abs(v_exact)::text from '^0\.(0*)')) - 1 end;
+    for v_digits in 15 .. 17 loop
+        v_short := round(v_exact, v_digits - 1 - v_exponent);
+        continue when abs(v_short) > 1.7976931348623157e308;
+        exit when v_short::text::float8 = p_value;
+    end loop;
+    if v_exponent between -4 and 15 and abs(v_short) < 1e16 then
+        v_short := trim_scale(v_short);
+        return v_short::text || case when scale(v_short) = 0 then '.0' else '' end;
+    end if;
+    v_mantissa := v_short * ('1e' || -v_exponent)::numeric;
+    if abs(v_mantissa) >= 10 then
+        v_mantissa := v_mantissa / 10;
+        v_exponent := v_exponent + 1;
+    end if;
+    return trim_scale(v_mantissa)::text || 'e' || case when v_exponent < 0 then '-' else '+' end
+           || lpad(abs(v_exponent)::text, greatest(2, length(abs(v_exponent)::text)), '0');
+end
+$$;
+
 -- The one text of equal JSON values, as domain/json.py writes it: keys sorted at every depth, compact. 1 and 1.0 differ.
--- Of fractions with 16 or 17 digits a few are written otherwise than by Python: they are different identities there and here.
 create or replace function tasker.canonical_json(p_value json) returns text
 language plpgsql immutable parallel safe as $$
 declare
     v_kind text := json_typeof(p_value);
     v_text text;
-    v_float float8;
 begin
     if p_value is null or v_kind = 'null' then
         return 'null';
@@ -29,13 +60,7 @@ begin
         if v_text !~ '[.eE]' then
             return case v_text when '-0' then '0' else v_text end;
         end if;
-        v_float := v_text::float8;
-        v_text := v_float::text;
-        -- Python writes exponents from 1e16 on, PostgreSQL from 1e15 on.
-        if v_text ~ 'e\+15$' then
-            v_text := v_text::numeric::text;
-        end if;
-        return case when v_text ~ '[.e]' then v_text else v_text || '.0' end;
+        return tasker.canonical_number(v_text::float8);
     end if;
     return p_value #>> '{}';
 end
