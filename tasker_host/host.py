@@ -26,6 +26,7 @@ from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
 from tasker_host.handlers.bound import bind
 from tasker_host.orchestration.catalog import Catalog
+from tasker_host.orchestration.fleet import Beat, Heart, Member
 from tasker_host.orchestration.operate import Operations
 from tasker_host.orchestration.requests import RequestQueue
 from tasker_host.orchestration.submit import Submissions, SubmitOptions
@@ -86,7 +87,9 @@ class Host:
         self._with_worker = worker
         self._stack = AsyncExitStack()
         self._supervisor = Supervisor()
-        self._worker_id = WorkerId(config.settings.worker.id or _new_worker_id())
+        self._name = config.settings.worker.id or f"{socket.gethostname()}-{os.getpid()}"
+        # Of every start its own: two that were given the same name must not take each other's leases for their own.
+        self._worker_id = WorkerId(f"{self._name}-{secrets.token_hex(3)}")
         self._worker_connected = asyncio.Event()
         self._grace_ends: float | None = None
 
@@ -199,6 +202,13 @@ class Host:
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
+            heart = Heart(
+                self.database,
+                Member(self._worker_id, self._name, self.version, list(self.config.settings.worker.tags), namespaces),
+                timedelta(seconds=self.config.settings.worker.heartbeat_seconds),
+                self._beat,
+            )
+            supervisor.start("heart", heart.run)
             self._stack.push_async_callback(self.drained)
             await self._worker_connected.wait()
         elif self._with_worker:
@@ -219,6 +229,10 @@ class Host:
                 shutdown_grace_seconds=settings.worker.shutdown_grace_seconds,
                 result_max_bytes=settings.limits.result_max_bytes,
                 tags=settings.worker.tags,
+                min_slots=settings.worker.min_slots,
+                max_slots=settings.worker.max_slots,
+                shed_percent=settings.worker.shed_percent,
+                shed_warn_percent=settings.worker.shed_warn_percent,
             ),
             database=self.database,
             listen_database=self.opened.listen_database,
@@ -240,6 +254,13 @@ class Host:
     def _swept(self, tasks: list[UUID]) -> None:
         self.watch.ended(tasks)
         self.doorbell.ring([ENDED])
+
+    def _beat(self) -> Beat:
+        worker = self.worker
+        if worker is None:
+            return Beat("starting", self.config.settings.worker.slots, 0, 0, [])
+        worker.beat(self.database.saturation)
+        return Beat(worker.state, worker.slots, worker.running, worker.abandoned_threads, worker.unserved)
 
     def _namespaces(self) -> list[str]:
         """Those of our templates, or of these the ones that are configured."""
@@ -264,7 +285,7 @@ class Host:
 
     async def _check_database(self) -> Finding:
         await self.database.fetchval("select 1")
-        return Finding()
+        return Finding(message=f"circuit {self.database.breaker.state}")
 
     async def _check_worker(self) -> Finding:
         if self.worker is None:
@@ -273,7 +294,10 @@ class Host:
             return Finding(message=f"stopping, {self.worker.running} steps still run")
         if not self.worker.connected:
             return Finding(Status.UNHEALTHY, "the worker is not connected to the database")
-        return Finding(message=f"{self.worker.running} of {self.worker.options.slots} slots in use")
+        in_use = f"{self.worker.running} of {self.worker.slots} slots in use"
+        if self.worker.abandoned_threads:
+            return Finding(Status.DEGRADED, f"{in_use}, {self.worker.abandoned_threads} abandoned threads still run")
+        return Finding(message=in_use)
 
     async def _check_plugins(self) -> Finding:
         faulty = [plugin.name for plugin in self.roster.faulty()]
@@ -312,7 +336,3 @@ class _Runner:
         if worker is not None:
             worker.wake()
         self._host.doorbell.ring([work(namespace) for namespace in first_steps])
-
-
-def _new_worker_id() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

@@ -23,6 +23,7 @@ from tasker_host.api.health import HealthController
 from tasker_host.api.operations import LimitController, OperationController
 from tasker_host.api.problems import of_bug, of_http, of_ours
 from tasker_host.api.tasks import TaskController
+from tasker_host.api.workers import WorkerController
 from tasker_host.errors import AddressUnavailable, TaskerError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def create_app(host: Host) -> Litestar:
             OperationController,
             LimitController,
             DeadLetterController,
+            WorkerController,
         ],
         state=State({"host": host}),
         exception_handlers={TaskerError: of_ours, HTTPException: of_http, Exception: of_bug},

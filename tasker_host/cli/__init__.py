@@ -17,6 +17,7 @@ _OWN = {
     "run": "tasker_host.cli.run:run",
     "task": "tasker_host.cli.task_group:task",
     "step": "tasker_host.cli.step:step",
+    "worker": "tasker_host.cli.worker:worker",
     "limit": "tasker_host.cli.limit:limit",
     "namespace": "tasker_host.cli.limit:namespace",
     "handler": "tasker_host.cli.limit:handler",

@@ -207,3 +207,24 @@ def print_limits(rows: Sequence[Row]) -> None:
         )
     out = console()
     out.print(listed if rows else "no limits")
+
+
+def print_workers(rows: Sequence[Row]) -> None:
+    """The fleet."""
+    listed = table("WORKER", "HOST", "PID", "STATE", "RUNNING", "TAGS", "NAMESPACES", "SINCE", right=("PID", "RUNNING"))
+    for row in rows:
+        listed.add_row(
+            row["worker"],
+            row["host"],
+            str(row["pid"]),
+            Text(row["state"], style="red" if row["state"] == "lost" else ""),
+            f"{row['running']}/{row['slots']}",
+            ", ".join(row["tags"]),
+            ", ".join(row["namespaces"]),
+            _time(row["since"]),
+        )
+    out = console()
+    out.print(listed if rows else "no worker lives on this database: start one with `tasker run`")
+    for row in rows:
+        for step in row["unserved"]:
+            out.print(f"{row['worker']} has no handler for step {step['step']} of {step['template']}", style="yellow")

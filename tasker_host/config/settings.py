@@ -76,6 +76,11 @@ class DatabaseSettings(_Section):
     statement_cache_size: int = Field(
         ge=0, le=10_000, description="Prepared statements per connection; 0 for PgBouncer."
     )
+    breaker_failures: int = Field(
+        ge=1, le=100, description="Failures in a row after which nothing is tried for a while."
+    )
+    breaker_open_seconds: Seconds = Field(description="How long that is.")
+    breaker_successes: int = Field(ge=1, le=100, description="Successes after which everything is tried again.")
     auto_migrate: AutoMigrate = Field(
         strict=False, description="Which databases are migrated at the start: the embedded one, every one, or none."
     )
@@ -98,6 +103,13 @@ class WorkerSettings(_Section):
     id: str = Field(max_length=200, description="Name of this worker in leases and history; empty: made at the start.")
     mode: WorkerMode = Field(strict=False, description="How new work is noticed: doorbells, polling, or both.")
     slots: int = Field(ge=1, le=10_000, description="Steps that run at the same time.")
+    min_slots: int = Field(ge=0, le=10_000, description="Fewest slots, when they follow what runs; 0: they are fixed.")
+    max_slots: int = Field(ge=0, le=10_000, description="Most slots, when they follow what runs; 0: they are fixed.")
+    shed_percent: int = Field(
+        ge=1, le=100, description="At so many percent of its slots a worker takes nothing more from the queues."
+    )
+    shed_warn_percent: int = Field(ge=1, le=100, description="At so many percent of its slots it warns.")
+    heartbeat_seconds: Seconds = Field(description="How often a worker says that it lives.")
     thread_slots: int = Field(ge=1, le=1_000, description="How many of them may be handlers written without async.")
     max_claim: int = Field(ge=1, le=10_000, description="Steps taken in one call at most.")
     lease_seconds: int = Field(ge=1, le=86_400, description="How long a silent worker keeps its steps.")
@@ -110,6 +122,15 @@ class WorkerSettings(_Section):
         description="With tags: take only steps that ask for no others. Empty: take everything, tags or not."
     )
     retry: RetrySettings = Field(description="For steps whose template does not say how to retry.")
+
+    @model_validator(mode="after")
+    def _slots_in_order(self) -> WorkerSettings:
+        if (self.min_slots or self.max_slots) and not 1 <= self.min_slots <= self.max_slots:
+            raise ValueError(
+                "min_slots and max_slots must both be 0, or at least 1 and in this order"
+                f" (got {self.min_slots} and {self.max_slots})"
+            )
+        return self
 
 
 class StalenessSettings(_Section):

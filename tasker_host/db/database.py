@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 import asyncpg
 
 from tasker_host.errors import DatabaseTooOld, DatabaseUnavailable
+from tasker_host.runtime.breaker import Breaker
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -91,7 +92,13 @@ class Database:
     """
 
     def __init__(
-        self, dsn: str, *, pool_size: int = 5, connect_timeout_seconds: float = 10, statement_cache_size: int = 100
+        self,
+        dsn: str,
+        *,
+        pool_size: int = 5,
+        connect_timeout_seconds: float = 10,
+        statement_cache_size: int = 100,
+        breaker: Breaker | None = None,
     ) -> None:
         self.dsn = dsn
         self._pool_size = pool_size
@@ -100,6 +107,14 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self.server_version: int = 0
+        self.breaker = breaker or Breaker(failure_threshold=5, open_seconds=5, success_threshold=2)
+
+    @property
+    def saturation(self) -> float:
+        """The share of the pool's connections that is in use, of 1."""
+        if self._pool is None:
+            return 0.0
+        return float(self._pool.get_size() - self._pool.get_idle_size()) / self._pool_size
 
     async def connect(self, *, role: str, **settings: str) -> Connection:
         """A connection of its own for `role` (seen in pg_stat_activity); the caller closes it."""
@@ -166,18 +181,30 @@ class Database:
         if self._pool is None:
             raise DatabaseUnavailable("the database is not open: the host has not started, or has stopped")
         pool = self._pool
+        if not self.breaker.allows():
+            raise DatabaseUnavailable(
+                f"the database {shown(self.dsn)} has failed {self.breaker.failures} times in a row and is left alone"
+                f" for {self.breaker.retry_after:.1f} s more"
+            )
         try:
             connection = await pool.acquire(timeout=self._connect_timeout_seconds)
         except (*CONNECTION_LOST, asyncpg.PostgresError) as error:
+            self.breaker.failed()
             raise DatabaseUnavailable(
                 f"the database {shown(self.dsn)} gives no connection: {error or type(error).__name__}"
             ) from error
         try:
             yield connection
+            self.breaker.succeeded()
         except CONNECTION_LOST as error:
+            self.breaker.failed()
             raise DatabaseUnavailable(
                 f"the connection to the database {shown(self.dsn)} was lost: {error or type(error).__name__}"
             ) from error
+        except BaseException:
+            # The server answered, or nobody waits for it any more: neither says anything against it.
+            self.breaker.succeeded()
+            raise
         finally:
             await pool.release(connection)
 

@@ -14,6 +14,7 @@ from tasker_host.db.database import Database, shown
 from tasker_host.db.embedded import EmbeddedServer, default_data_dir
 from tasker_host.db.migrate import migrate, status
 from tasker_host.errors import EmbeddedUnavailable, SchemaMismatch
+from tasker_host.runtime.breaker import Breaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,11 @@ async def opened(config: Config, *, schema: bool = True) -> AsyncIterator[Opened
             pool_size=settings.pool_size,
             connect_timeout_seconds=settings.connect_timeout_seconds,
             statement_cache_size=settings.statement_cache_size,
+            breaker=Breaker(
+                failure_threshold=settings.breaker_failures,
+                open_seconds=settings.breaker_open_seconds,
+                success_threshold=settings.breaker_successes,
+            ),
         )
         await database.open()
         stack.push_async_callback(database.close)

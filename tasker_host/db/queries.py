@@ -130,3 +130,11 @@ async def task_history(database: Database, task: UUID) -> list[Row]:
 async def limits_list(database: Database, key: str | None = None) -> list[Row]:
     """Limits that are set and business keys in use, or the one of `key`; `waiting` steps wait for room."""
     return [dict(record) for record in await database.fetch(query("limits_list"), key)]
+
+
+async def workers_list(database: Database) -> list[Row]:
+    """The fleet, by host and process."""
+    rows = [dict(record) for record in await database.fetch(query("workers_list"))]
+    for row in rows:
+        row["unserved"] = loads(row["unserved"])
+    return rows

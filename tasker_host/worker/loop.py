@@ -42,6 +42,7 @@ from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.worker.execute import error_json, released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
+from tasker_host.worker.scale import next_slots
 from tasker_host.worker.slots import Slots
 from tasker_host.worker.transaction import StepTransaction
 
@@ -112,9 +113,10 @@ class Worker:
         self._waiter: asyncio.Future[None] | None = None
         self._stop_at: float | None = None
         self._unserved: set[tuple[int, str]] = set()
-        # Two calls' worth of steps alternate: one half runs while the other is being recorded.
         self._tags = list(options.tags) or None
-        self._most = max(1, min(options.max_claim, math.ceil(options.slots / 2)))
+        self.slots = options.slots
+        self._ran: list[int] = []
+        self._warned = False
 
     # What others may call ---------------------------------------------------------------------------------------------
 
@@ -126,6 +128,44 @@ class Worker:
     def abandoned_threads(self) -> int:
         """Handlers that ran out of time in a thread, which cannot be stopped."""
         return self._slots.abandoned_threads
+
+    @property
+    def is_shedding(self) -> bool:
+        """Whether it takes nothing more from the queues, because too many of its slots are in use."""
+        return len(self._slots) * 100 >= self.slots * self.options.shed_percent
+
+    @property
+    def state(self) -> str:
+        if self._stop_at is not None:
+            return "draining"
+        return "shedding" if self.is_shedding and self.options.shed_percent < 100 else "running"
+
+    @property
+    def unserved(self) -> list[tuple[int, str]]:
+        """Template and step of what it was given and has no handler for."""
+        return sorted(self._unserved)
+
+    def beat(self, saturation: float) -> None:
+        """Once in a while: more or fewer slots, by what has run; `saturation` is that of the database's connections."""
+        self._ran.append(len(self._slots))
+        used = 100 * len(self._slots) // self.slots
+        if used >= self.options.shed_warn_percent and not self._warned:
+            log.warning("slots nearly all in use", running=len(self._slots), slots=self.slots, worker=self.id)
+        self._warned = used >= self.options.shed_warn_percent
+        if not (self.options.min_slots and self.options.max_slots):
+            return
+        running, self._ran = max(self._ran), []
+        slots = next_slots(
+            self.slots,
+            running,
+            minimum=self.options.min_slots,
+            maximum=self.options.max_slots,
+            saturation=saturation,
+        )
+        if slots != self.slots:
+            log.info("slots changed", before=self.slots, slots=slots, running=running, worker=self.id)
+            self.slots = slots
+            self._rouse()
 
     def wake(self) -> None:
         """There may be work: look at once."""
@@ -143,7 +183,7 @@ class Worker:
     def reserve(self, steps: Mapping[str, int]) -> Taker:
         """Room for so many steps by namespace, kept until `given`; NOBODY when there is not enough."""
         want = sum(steps.values())
-        if not self.connected or want > self._want() or not steps.keys() <= set(self.namespaces):
+        if not self.connected or self.is_shedding or want > self._want() or not steps.keys() <= set(self.namespaces):
             return NOBODY
         self._reserved += want
         return Taker(self.id, self.namespaces, want, self.options.lease, look=self._may_wait(), tags=self._tags)
@@ -224,12 +264,14 @@ class Worker:
 
     def _may_wait(self) -> bool:
         """Whether the queues may hold something to take: somebody said so, or it is time to look."""
-        return self._bell or time.monotonic() >= self._look_at
+        return not self.is_shedding and (self._bell or time.monotonic() >= self._look_at)
 
     def _want(self) -> int:
         if self._stop_at is not None:
             return 0
-        return min(self._most, self.options.slots - len(self._slots) - self._reserved)
+        # Two calls' worth of steps alternate: one half runs while the other is being recorded.
+        most = max(1, min(self.options.max_claim, (self.slots + 1) // 2))
+        return min(most, self.slots - len(self._slots) - self._reserved)
 
     async def _received(self, taken: Taken, want: int, *, looked: bool) -> None:
         self._tell(taken)
@@ -463,7 +505,7 @@ class Worker:
         """Until roused, or until it is time to look."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        until = self._look_at if self._want() else math.inf
+        until = self._look_at if self._want() and not self.is_shedding else math.inf
         if self._stop_at is not None:
             over = time.monotonic() >= self._stop_at
             until = min(until, self._stop_at + LAST_REPORT_SECONDS if over else self._stop_at)

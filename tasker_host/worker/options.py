@@ -22,6 +22,12 @@ class WorkerOptions:
     poll_interval_seconds: float
     shutdown_grace_seconds: float
     result_max_bytes: int
+    min_slots: int = 0
+    max_slots: int = 0
+    """With both, the slots follow what runs, between these; else they stay as they are."""
+    shed_percent: int = 100
+    """At so many percent of its slots it takes nothing more from the queues, only what follows on what it ends."""
+    shed_warn_percent: int = 100
     tags: tuple[str, ...] = ()
     """With tags it takes only steps that ask for a subset of them; without, everything."""
 
