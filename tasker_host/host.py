@@ -223,6 +223,7 @@ class Host:
                 mode=settings.worker.mode,
                 slots=settings.worker.slots,
                 thread_slots=settings.worker.thread_slots,
+                process_slots=settings.worker.process_slots,
                 max_claim=settings.worker.max_claim,
                 lease=timedelta(seconds=settings.worker.lease_seconds),
                 poll_interval_seconds=settings.worker.poll_interval_seconds,

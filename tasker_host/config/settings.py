@@ -111,6 +111,7 @@ class WorkerSettings(_Section):
     shed_warn_percent: int = Field(ge=1, le=100, description="At so many percent of its slots it warns.")
     heartbeat_seconds: Seconds = Field(description="How often a worker says that it lives.")
     thread_slots: int = Field(ge=1, le=1_000, description="How many of them may be handlers written without async.")
+    process_slots: int = Field(ge=1, le=1_000, description="How many of them may be handlers that run in processes.")
     max_claim: int = Field(ge=1, le=10_000, description="Steps taken in one call at most.")
     lease_seconds: int = Field(ge=1, le=86_400, description="How long a silent worker keeps its steps.")
     poll_interval_seconds: Seconds = Field(description="Pause between polls.")

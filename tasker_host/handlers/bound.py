@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pickle
 import typing
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -83,6 +84,15 @@ def _bound(
     is_async = _is_async(function)
     if is_async and named.runs_in == "thread":
         problems.append("runs_in is 'thread', but it is an async function, which runs on the event loop")
+    source: bytes | None = None
+    if named.runs_in == "process" and not problems:
+        try:
+            source = _source(named, function if handler is None else handler, plugin, settings)
+        except Exception as error:
+            problems.append(
+                f"runs_in is 'process', but another process cannot find it: {error}; it must be a function or class at"
+                " the top of a module that can be imported"
+            )
     if problems:
         raise BindError(f"{where}: {problem}" for problem in problems)
     for_method = None
@@ -102,6 +112,7 @@ def _bound(
         method,
         for_method,
         _returned_model(function),
+        source,
         named.worker_template,
     )
 
@@ -119,6 +130,13 @@ def _compiled(function: Callable[..., Any], found: Plan) -> Callable[[StepContex
             return lambda context: function(**{name: get(context)})
         case getters:
             return lambda context: function(**{name: get(context) for name, get in getters})
+
+
+def _source(named: Named, given: Any, plugin: str, settings: BaseModel | None) -> bytes:
+    """What a process binds the handler from. Raises what pickle does."""
+    if not isinstance(given, StepHandler) and not declaration(given).names:
+        given = Handler(named.name, given, version=named.version, retry_on=named.retry_on, runs_in=named.runs_in)
+    return pickle.dumps((given, plugin, settings))
 
 
 def _returned_model(function: Callable[..., Any]) -> type[BaseModel] | None:
@@ -160,8 +178,8 @@ def _wrong_options(named: Named) -> list[str]:
         problems.append(f"the name must be text of 1 to {_MOST_NAME} characters without spaces (got {name!r})")
     if not isinstance(named.version, str) or not named.version:
         problems.append(f"the version must be text like '1.0.0' (got {named.version!r})")
-    if named.runs_in not in (None, "loop", "thread"):
-        problems.append(f"runs_in must be 'loop' or 'thread' (got {named.runs_in!r})")
+    if named.runs_in not in (None, "loop", "thread", "process"):
+        problems.append(f"runs_in must be 'loop', 'thread' or 'process' (got {named.runs_in!r})")
     if not isinstance(named.worker_template, str | None):
         problems.append(f"worker_template must be the name of a step (got {named.worker_template!r})")
     given = named.retry_on if isinstance(named.retry_on, tuple | list) else (named.retry_on,)

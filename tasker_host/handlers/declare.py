@@ -70,7 +70,8 @@ def step_handler(
 
     Exceptions of the types in `retry_on` are tried again, whatever they are. An async function runs on the event loop;
     a sync one in a thread, or with `runs_in="loop"` on the event loop, for one that computes for a moment and never
-    waits. Applied twice, the function has two names.
+    waits, or with `runs_in="process"` in a process of its own, for one that computes for long or may hang: only that
+    can be ended when it overruns. Applied twice, the function has two names.
     """
     if not isinstance(name, str):
         raise TypeError('@step_handler needs a name: write @step_handler("payments.charge_card")')

@@ -68,6 +68,8 @@ class BoundHandler:
     _for_method: Callable[[str], BoundHandler] | None = field(default=None, repr=False, compare=False)
     returns: type[BaseModel] | None = None
     """The model that its values must fit, by its annotation."""
+    source: bytes | None = field(default=None, repr=False, compare=False)
+    """Of one that runs in a process: what it is bound from there, pickled."""
     worker_template: str | None = None
     """Of an analyzer: the batch_worker step that it said on its own."""
 

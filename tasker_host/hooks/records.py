@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.result import StepResult
 
-RunsIn = Literal["loop", "thread"]
+RunsIn = Literal["loop", "thread", "process"]
 
 Next = Callable[[], Awaitable[StepResult]]
 
@@ -20,7 +20,8 @@ class Handler:
 
     `call` is a function, sync or async; its parameters are injected like those of a `step_handler` function.
     Exceptions of the types in `retry_on` are tried again. `runs_in` is "loop" for async functions; others run in a
-    "thread", or on the "loop" when they say so because they never wait.
+    "thread", on the "loop" when they say so because they never wait, or in a "process" of their own when they compute
+    for long, or may hang.
     """
 
     name: str

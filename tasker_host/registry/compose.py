@@ -98,6 +98,7 @@ class Registry:
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
                 in_thread=handler.runs_in == "thread",
+                in_process=handler.runs_in == "process",
                 check_result=check_result,
                 expand=self._expander(template, step, handler),
             )

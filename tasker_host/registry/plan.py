@@ -28,6 +28,7 @@ class StepPlan:
     retryable: bool
     timeout_seconds: float
     in_thread: bool
+    in_process: bool = False
     check_result: SchemaCheck | None = None
     """By the step's `result_schema`."""
     expand: Expand | None = None

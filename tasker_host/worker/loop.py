@@ -98,6 +98,7 @@ class Worker:
             transaction=lambda: StepTransaction(self._database, self._finish_on),
             committed=self._committed,
             thread_slots=options.thread_slots,
+            process_slots=options.process_slots,
             result_max_bytes=options.result_max_bytes,
             classifiers=classifiers,
             middleware=middleware,

@@ -20,6 +20,7 @@ from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.registry.plan import StepPlan
 from tasker_host.worker.execute import context_of, outcome_of, outcome_of_error, outcome_of_failure, released
+from tasker_host.worker.processes import Job, Processes
 from tasker_host.worker.threads import Call, Threads
 from tasker_host.worker.transaction import StepTransaction
 
@@ -38,6 +39,7 @@ class _Running:
     overrun_at: float
     task: asyncio.Task[None] | None = None
     call: Call | None = None
+    job: Job | None = None
     stopped: Why | None = None
     transaction: StepTransaction | None = None
     is_committing: bool = False
@@ -53,6 +55,7 @@ class Slots:
         transaction: Callable[[], StepTransaction],
         committed: Callable[[Taken], None],
         thread_slots: int,
+        process_slots: int,
         result_max_bytes: int,
         classifiers: Sequence[Classifier],
         middleware: Sequence[Middleware],
@@ -65,6 +68,8 @@ class Slots:
         self._classifiers = classifiers
         self._middleware = sorted(middleware, key=lambda m: (m.order, m.name))
         self._threads = Threads(thread_slots, name="tasker-step")
+        self._processes = Processes()
+        self._process_threads = Threads(process_slots, name="tasker-process")
         self._running: dict[UUID, _Running] = {}
 
     def __len__(self) -> int:
@@ -75,8 +80,8 @@ class Slots:
         return [running.step for running in list(self._running.values())]
 
     def start(self, step: Claimed, plan: StepPlan) -> None:
-        # In a thread the clock starts when a thread is free.
-        overrun_at = math.inf if plan.in_thread else time.monotonic() + plan.timeout_seconds
+        # In a thread or process the clock starts when one is free.
+        overrun_at = math.inf if plan.in_thread or plan.in_process else time.monotonic() + plan.timeout_seconds
         running = self._running[step.step_uuid] = _Running(step, plan, overrun_at)
         running.task = asyncio.create_task(self._run(running))
 
@@ -100,11 +105,20 @@ class Slots:
 
     def close(self) -> None:
         self._threads.close()
+        self._process_threads.close()
+        self._processes.close()
 
     def _stop(self, running: _Running, why: Why) -> None:
         running.stopped = why
-        if running.call is not None and self._threads.abandon(running.call):
+        if running.job is not None:
+            running.job.stop()
+        elif running.call is not None and self._threads.abandon(running.call):
             self.abandoned_threads += 1
+            log.warning(
+                "handler abandoned in its thread, which goes on",
+                handler=running.plan.handler.name,
+                step=running.step.name,
+            )
         assert running.task is not None
         # A task that is cancelled before its first step never runs, so it could not report: its turn comes before this.
         asyncio.get_running_loop().call_soon(running.task.cancel)
@@ -116,7 +130,7 @@ class Slots:
         started = time.perf_counter()
         try:
             context = context_of(step, plan)
-            if not plan.in_thread:
+            if not (plan.in_thread or plan.in_process):
                 context._transactions = _opener(running, self._transaction)
             if self._middleware:
                 result = await self._through_middleware(running, context)
@@ -154,6 +168,8 @@ class Slots:
         plan = running.plan
         if plan.in_thread:
             return await self._in_thread(running, context)
+        if plan.in_process:
+            return await self._in_process(running, context)
         value = plan.call(context)
         return await value if plan.handler.is_async else value
 
@@ -167,6 +183,16 @@ class Slots:
             return await running.call.future
         finally:
             running.call = None
+
+    async def _in_process(self, running: _Running, context: StepContext) -> Any:
+        job = running.job = Job(self._processes, running.plan.handler, context)
+
+        def call() -> Any:
+            running.overrun_at = time.monotonic() + running.plan.timeout_seconds
+            return job.run()
+
+        # A thread waits for the process: it ends with it, so it is never abandoned.
+        return await self._process_threads.submit(call).future
 
     def _outcome_of_raise(self, running: _Running, error: BaseException, took_ms: float) -> Outcome:
         step, plan = running.step, running.plan

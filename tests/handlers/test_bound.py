@@ -291,7 +291,7 @@ def handler_of(**options: Any) -> Handler:
         ({"name": "a b"}, "the name must be text of 1 to 500 characters without spaces (got 'a b')"),
         ({"name": 5}, "the name must be text of 1 to 500 characters without spaces (got 5)"),
         ({"version": 1.0}, "the version must be text like '1.0.0' (got 1.0)"),
-        ({"runs_in": "process"}, "runs_in must be 'loop' or 'thread' (got 'process')"),
+        ({"runs_in": "fiber"}, "runs_in must be 'loop', 'thread' or 'process' (got 'fiber')"),
         ({"retry_on": ("x",)}, "retry_on must be exception classes (got ('x',))"),
         ({"call": 5}, "5 cannot be called"),
     ],
