@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tasker_host.client import Client
     from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
     from tasker_host.domain.context import StepContext
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
@@ -36,6 +37,7 @@ __all__ = [
     "Batches",
     "Checkpoint",
     "Classifier",
+    "Client",
     "Cursor",
     "Decision",
     "Failed",
@@ -61,6 +63,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "client": ("Client",),
     "domain.batches": ("BatchConfig", "BatchWorkerContext", "Batches", "Cursor"),
     "domain.context": ("StepContext",),
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),

@@ -101,12 +101,13 @@ class Catalog:
         return self._keep(template_id, template)
 
     def _keep(self, template_id: int, template: TaskTemplate) -> Entry:
-        entry = self._entries[template_id] = Entry(template_id, template, _first_steps(template))
+        entry = self._entries[template_id] = Entry(template_id, template, first_steps(template))
         self._plans[template_id] = self._registry.plans(template)
         return entry
 
 
-def _first_steps(template: TaskTemplate) -> int:
+def first_steps(template: TaskTemplate) -> int:
+    """How many steps of a new task have no parents."""
     return sum(not template.step(name).dependencies for name in initial_steps(template))
 
 

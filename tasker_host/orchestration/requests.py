@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("tasker.requests")
 
-POLL_SECONDS = 3.0
+POLL_SECONDS = 5.0
 """Between looks at an empty queue: whoever sends messages cannot ring."""
 
 MOST_AT_ONCE = 100

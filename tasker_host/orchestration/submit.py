@@ -22,7 +22,7 @@ from tasker_host.domain.json import dumps
 from tasker_host.domain.request import TaskRequest, check_context
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.errors import InvalidRequest, Problem, TaskerError, TaskExists
-from tasker_host.orchestration.catalog import Catalog, Entry
+from tasker_host.orchestration.catalog import Entry
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -41,6 +41,12 @@ class SubmitOptions:
     context_max_bytes: int
     context_max_depth: int
     aging_interval: timedelta
+
+
+class Templates(Protocol):
+    """Where submissions find the templates that requests name."""
+
+    async def find(self, namespace: str, name: str, version: str | None) -> Entry: ...
 
 
 class Runner(Protocol):
@@ -64,9 +70,12 @@ class _Waiting:
 
 
 class Submissions:
-    """Takes requests one by one and writes them in batches: while one call is away, the next ones collect."""
+    """Takes requests one by one and writes them in batches: while one call is away, the next ones collect.
 
-    def __init__(self, catalog: Catalog, options: SubmitOptions, runner: Runner) -> None:
+    Without a runner only `submit_on` is of use.
+    """
+
+    def __init__(self, catalog: Templates, options: SubmitOptions, runner: Runner | None) -> None:
         self._catalog = catalog
         self._options = options
         self._runner = runner
@@ -206,6 +215,7 @@ class Submissions:
     async def _write_together(self, batch: list[_Waiting]) -> None:
         for tries_left in reversed(range(MOST_TRIES)):
             try:
+                assert self._runner is not None
                 async with self._runner.connection(len(batch)) as connection:
                     await self._write_batch(connection, batch)
                 return
@@ -218,6 +228,7 @@ class Submissions:
         first_steps: Counter[str] = Counter()
         for item in batch:
             first_steps[item.entry.template.namespace_name] += item.entry.first_steps
+        assert self._runner is not None
         taker = self._runner.reserve(first_steps)
         steps = None
         try:
