@@ -32,22 +32,45 @@ def dags(draw: Any) -> dict[str, list[str]]:
     }
 
 
+BY_WORKERS = ["succeed", "succeed", "fail", "retry", "release", "vanish"]
+BY_OPERATORS = [
+    "cancel", "interrupt", "pause", "resume", "rerun", "rerun_from", "resolve_task", "reset", "resolve", "complete",
+    "limit_0", "limit_1", "no_limit",
+]  # fmt: skip
 happenings = st.lists(
-    st.tuples(st.sampled_from(WORKERS), st.sampled_from(["succeed", "succeed", "fail", "retry", "release", "vanish"])),
-    max_size=40,
+    st.tuples(st.sampled_from(WORKERS), st.sampled_from(BY_WORKERS * 3 + BY_OPERATORS), st.integers(0, 20)),
+    max_size=60,
 )
 
 
-@given(dag=dags(), happens=happenings, tasks=st.integers(1, 3))
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_counters_messages_and_history_hold_whatever_happens(dsn, dag, happens, tasks):
-    asyncio.run(_check(dsn, dag, happens, tasks))
+@given(
+    dag=dags(),
+    happens=happenings,
+    tasks=st.integers(1, 3),
+    on_failure=st.sampled_from(["block", "fail"]),
+    optional=st.sets(st.integers(0, 6)),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_counters_messages_and_history_hold_whatever_happens(  # noqa: PLR0917 - what is drawn
+    dsn, dag, happens, tasks, on_failure, optional
+):
+    rules = {name: {"if_failed": "forgive"} for index, name in enumerate(dag) if index in optional}
+    asyncio.run(_check(dsn, dag, happens, tasks, on_failure, rules))
 
 
-async def _check(dsn: str, dag: dict[str, list[str]], happens: list[tuple[str, str]], tasks: int) -> None:
+async def _check(  # noqa: PLR0917 - what is drawn
+    dsn: str,
+    dag: dict[str, list[str]],
+    happens: list[tuple[str, str, int]],
+    tasks: int,
+    on_failure: str,
+    rules: dict[str, Any],
+) -> None:
     connection = await asyncpg.connect(dsn)
     try:
-        await connection.execute("truncate tasker.tasks, tasker.steps, tasker.task_history, tasker.step_history")
+        await connection.execute(
+            "truncate tasker.tasks, tasker.steps, tasker.task_history, tasker.step_history, tasker.limits, tasker.parked"
+        )
         if await connection.fetchval("select to_regclass('pgmq.q_tests_queue') is not null"):
             await connection.execute("delete from pgmq.q_tests_queue")
         await connection.execute(
@@ -55,10 +78,15 @@ async def _check(dsn: str, dag: dict[str, list[str]], happens: list[tuple[str, s
         )
         kernel = Kernel(connection)
         await kernel.clock(NOW)
-        made, _ = await kernel.submit(await kernel.template(dag, max_attempts=2), tasks)
+        template = await kernel.template(dag, max_attempts=2, on_failure=on_failure, steps=rules)
+        made, _ = await kernel.submit(template, tasks)
         clock = NOW
         held: dict[str, list[Claimed]] = {worker: [] for worker in WORKERS}
-        for worker, what in happens:
+        for worker, what, which in happens:
+            if what in BY_OPERATORS:
+                await _operate(kernel, what, made[which % len(made)], f"s{which % len(dag)}")
+                await hold(kernel)
+                continue
             if not held[worker]:
                 held[worker] = (await kernel.claim(worker, 2)).steps
             if held[worker]:
@@ -75,6 +103,9 @@ async def _check(dsn: str, dag: dict[str, list[str]], happens: list[tuple[str, s
                     }[what]
                     held[worker] += (await kernel.finish(outcome, worker=worker, want=1)).steps
             await hold(kernel)
+        await kernel.limit("namespace:tests")
+        for task in made:
+            await kernel.operate("resume", task)
         await _to_the_end(kernel, clock)
         for task in made:
             assert TaskState(await kernel.state(task)) in TASK_SETTLED
@@ -82,6 +113,26 @@ async def _check(dsn: str, dag: dict[str, list[str]], happens: list[tuple[str, s
         await hold(kernel)
     finally:
         await connection.close()
+
+
+async def _operate(kernel: Kernel, what: str, task: UUID, step: str) -> None:
+    match what:
+        case "interrupt":
+            await kernel.operate("cancel", task, running="interrupt")
+        case "rerun_from":
+            await kernel.operate("rerun", task, **{"from": [step]})
+        case "resolve_task":
+            await kernel.operate("resolve_manually", task)
+        case "reset":
+            await kernel.repair("reset_for_retry", await kernel.step(task, step))
+        case "resolve" | "complete":
+            await kernel.repair(f"{what}_manually", await kernel.step(task, step), value=1)
+        case "limit_0" | "limit_1":
+            await kernel.limit("namespace:tests", int(what[-1]))
+        case "no_limit":
+            await kernel.limit("namespace:tests")
+        case action:
+            await kernel.operate(action, task)
 
 
 async def _to_the_end(kernel: Kernel, clock: datetime) -> None:
@@ -99,29 +150,47 @@ async def hold(kernel: Kernel) -> None:
     connection = kernel.connection
     wrong = await connection.fetch(
         """
-        select t.task_uuid, t.state, t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed, s.*
+        select t.task_uuid, t.state, t.steps_total, t.steps_done, t.steps_forgiven, t.steps_active, t.steps_retrying,
+               t.steps_failed, s.*
         from tasker.tasks t join (
-            select task_uuid, count(*) as total, count(*) filter (where state = 'complete') as done,
-                   count(*) filter (where state in ('enqueued', 'in_progress')) as active,
+            select task_uuid, count(*) as total,
+                   count(*) filter (where state in ('complete', 'resolved_manually')) as done,
+                   count(*) filter (where state = 'error' and if_failed = 'forgive') as forgiven,
+                   count(*) filter (where state in ('enqueued', 'in_progress', 'enqueued_for_orchestration',
+                                                    'enqueued_as_error_for_orchestration')) as active,
                    count(*) filter (where state = 'waiting_for_retry') as retrying,
-                   count(*) filter (where state = 'error') as failed
+                   count(*) filter (where state = 'error' and if_failed is distinct from 'forgive') as failed
             from tasker.steps group by task_uuid) s using (task_uuid)
-        where (t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed)
-              <> (s.total, s.done, s.active, s.retrying, s.failed)
-           or t.state <> tasker.task_state(t.state, t.on_failure,
-               t.steps_total, t.steps_done, t.steps_active, t.steps_retrying, t.steps_failed)
+        where (t.steps_total, t.steps_done, t.steps_forgiven, t.steps_active, t.steps_retrying, t.steps_failed)
+              <> (s.total, s.done, s.forgiven, s.active, s.retrying, s.failed)
+           or t.state <> tasker.task_state(t.state, t.on_failure, t.steps_total, t.steps_done + t.steps_forgiven,
+                                           t.steps_active, t.steps_retrying, t.steps_failed)
         """
     )
     assert wrong == []
     wrong = await connection.fetch(
         """
-        select s.name, s.state, s.waits_on from tasker.steps s
-        where s.waits_on <> (select count(*) from tasker.steps p
-                             where p.step_uuid = any (s.parents) and p.state <> 'complete')
-           or (s.waits_on > 0) <> (s.state = 'pending')
+        select s.name, s.state, s.waits_on, t.state as task from tasker.steps s join tasker.tasks t using (task_uuid)
+        where s.state = 'pending' and s.waits_on <> (
+                  select count(*) from tasker.steps p
+                  where p.step_uuid = any (s.parents) and not tasker.is_satisfied(p.state, p.if_failed))
+           or s.state = 'pending' and s.waits_on = 0 and t.state <> 'paused'
+           or s.state in ('enqueued', 'waiting_for_retry')
+              and t.state in ('complete', 'error', 'cancelled', 'resolved_manually')
         """
     )
     assert wrong == []
+    limits = await connection.fetch(
+        "select l.key, l.running, (select count(*) from tasker.steps where state = 'in_progress') as really"
+        " from tasker.limits l where l.running <> (select count(*) from tasker.steps where state = 'in_progress')"
+    )
+    assert limits == []
+    lost = await connection.fetch(
+        "select p.key from tasker.parked p left join tasker.steps s on s.step_uuid = p.step_uuid"
+        " where s.state is distinct from 'enqueued'"
+        " or p.key not in (select key from tasker.limits where paused or running >= max_running)"
+    )
+    assert lost == []
     # Exactly the steps that are queued, leased or waiting have a message, each one.
     queued = await connection.fetch(
         "select step_uuid::text, msg_id from tasker.steps"
@@ -144,7 +213,8 @@ async def hold(kernel: Kernel) -> None:
     assert _reached(dict.fromkeys([task["task_uuid"] for task in tasks]), moves) == {
         task["task_uuid"]: task["state"] for task in tasks
     }
-    assert [task["state"] == "complete" for task in tasks] == [task["is_complete"] for task in tasks]
+    over = ("complete", "error", "cancelled", "resolved_manually")
+    assert [task["state"] in over for task in tasks] == [task["is_complete"] for task in tasks]
 
 
 def _reached(first: Mapping[UUID, str | None], moves: list[Any]) -> dict[UUID, str | None]:
