@@ -69,7 +69,8 @@ async def _check(  # noqa: PLR0917 - what is drawn
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(
-            "truncate tasker.tasks, tasker.steps, tasker.task_history, tasker.step_history, tasker.limits, tasker.parked"
+            "truncate tasker.tasks, tasker.steps, tasker.task_history, tasker.step_history, tasker.limits,"
+            " tasker.parked"
         )
         if await connection.fetchval("select to_regclass('pgmq.q_tests_queue') is not null"):
             await connection.execute("delete from pgmq.q_tests_queue")
@@ -83,6 +84,8 @@ async def _check(  # noqa: PLR0917 - what is drawn
         clock = NOW
         held: dict[str, list[Claimed]] = {worker: [] for worker in WORKERS}
         for worker, what, which in happens:
+            clock += timedelta(microseconds=1)  # no two calls come at the same instant
+            await kernel.clock(clock)
             if what in BY_OPERATORS:
                 await _operate(kernel, what, made[which % len(made)], f"s{which % len(dag)}")
                 await hold(kernel)
@@ -103,6 +106,8 @@ async def _check(  # noqa: PLR0917 - what is drawn
                     }[what]
                     held[worker] += (await kernel.finish(outcome, worker=worker, want=1)).steps
             await hold(kernel)
+        clock += timedelta(microseconds=1)
+        await kernel.clock(clock)
         await kernel.limit("namespace:tests")
         for task in made:
             await kernel.operate("resume", task)
@@ -142,6 +147,8 @@ async def _to_the_end(kernel: Kernel, clock: datetime) -> None:
         await kernel.clock(clock)
         steps = (await kernel.claim("last")).steps
         while steps:
+            clock += timedelta(microseconds=1)
+            await kernel.clock(clock)
             steps = (await kernel.finish(*map(done, steps), worker="last", want=100)).steps
             await hold(kernel)
 

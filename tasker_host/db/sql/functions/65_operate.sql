@@ -171,12 +171,12 @@ begin
         update tasker.task_history h set actor = p_actor, reason = p_reason
         where h.task_uuid = any (v_tasks) and h.at = v_now and h.from_state = 'paused';
     else
-        -- rerun: the named steps, or those in error or cancelled, and everything below them.
+        -- rerun: the named steps, or those in error; what was cancelled, in any case; and everything below these.
         with recursive again as (
             select s.step_uuid, s.children from tasker.steps s
             where s.task_uuid = any (v_tasks)
-              and case when p_options -> 'from' is null then s.state in ('error', 'cancelled')
-                       else s.name in (select json_array_elements_text(p_options -> 'from')) end
+              and (s.state = 'cancelled' or case when p_options -> 'from' is null then s.state = 'error'
+                       else s.name in (select json_array_elements_text(p_options -> 'from')) end)
             union
             select c.step_uuid, c.children from again a cross join unnest(a.children) as child
             join tasker.steps c on c.step_uuid = child
@@ -188,6 +188,8 @@ begin
                 when exists (select from tasker.steps s where s.task_uuid = a.task and s.step_uuid = any (v_steps)
                              and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')) then 'running'
                 when not exists (select from tasker.steps s where s.task_uuid = a.task and s.step_uuid = any (v_steps))
+                     or exists (select from json_array_elements_text(p_options -> 'from') f
+                                where not exists (select from tasker.steps s where s.task_uuid = a.task and s.name = f))
                     then 'no_such_step' end
             from unnest(v_asked, v_why) with ordinality as a (task, why, position) order by a.position);
         select array_agg(a.task), array_agg(a.was) into v_tasks, v_from
@@ -295,11 +297,12 @@ begin
         where s.step_uuid = any (v_steps);
         select array_agg(t.state order by o.position) into v_from
         from unnest(v_tasks) with ordinality as o (task, position) join tasker.tasks t on t.task_uuid = o.task;
-        -- What was cancelled because the task had failed may run again.
+        -- What was cancelled because the task, or another of its batch, had failed may run again.
         with again as (
             update tasker.steps s set state = 'pending', state_since = v_now
             from tasker.tasks t
-            where t.task_uuid = any (v_tasks) and t.state = 'error' and s.task_uuid = t.task_uuid and s.state = 'cancelled'
+            where t.task_uuid = any (v_tasks) and s.task_uuid = t.task_uuid and s.state = 'cancelled'
+              and t.state in ('error', 'blocked_by_failures')
             returning s.task_uuid, s.step_uuid, s.attempts)
         insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, actor, reason)
         select a.task_uuid, a.step_uuid, 'cancelled', 'pending', v_now, a.attempts, p_actor, 'task repaired' from again a;
