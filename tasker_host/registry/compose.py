@@ -88,6 +88,7 @@ class Registry:
                 check_result = _result_check(step)
             except (BindError, InvalidSchema):
                 continue
+            expand = self._expander(template, step, handler)
             plans[step.name] = StepPlan(
                 template=template,
                 definition=step,
@@ -99,8 +100,9 @@ class Registry:
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
                 in_thread=handler.runs_in == "thread",
                 in_process=handler.runs_in == "process",
+                is_plain=check_result is None and expand is None and handler.returns is None,
                 check_result=check_result,
-                expand=self._expander(template, step, handler),
+                expand=expand,
             )
         return plans
 

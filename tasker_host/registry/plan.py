@@ -29,6 +29,8 @@ class StepPlan:
     timeout_seconds: float
     in_thread: bool
     in_process: bool = False
+    is_plain: bool = True
+    """Whether any JSON value that the handler returns is the step's value: nothing else is checked or added."""
     check_result: SchemaCheck | None = None
     """By the step's `result_schema`."""
     expand: Expand | None = None

@@ -54,6 +54,11 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
     kind: Literal["succeeded", "checkpointed"] = "succeeded"
     metadata = expand = None
     try:
+        if plan.is_plain and type(result) is dict:
+            # What nearly every step comes to, without a look at what it might be.
+            value = dumps(result)
+            if len(value) * 4 <= result_max_bytes:
+                return Outcome(step.task_uuid, step.step_uuid, step.attempt, kind, value, took_ms, None, None)
         if type(result) is Checkpoint:
             kind, result = "checkpointed", asdict(result)
         else:

@@ -37,12 +37,19 @@ class _Running:
     step: Claimed
     plan: StepPlan
     overrun_at: float
+    new_transaction: Callable[[], StepTransaction]
     task: asyncio.Task[None] | None = None
     call: Call | None = None
     job: Job | None = None
     stopped: Why | None = None
     transaction: StepTransaction | None = None
     is_committing: bool = False
+
+    def transaction_connection(self) -> AbstractAsyncContextManager[Any]:
+        """Opens the transaction of the step when the handler first asks for it."""
+        if self.transaction is None:
+            self.transaction = self.new_transaction()
+        return self.transaction.connection()
 
 
 class Slots:
@@ -82,7 +89,7 @@ class Slots:
     def start(self, step: Claimed, plan: StepPlan) -> None:
         # In a thread or process the clock starts when one is free.
         overrun_at = math.inf if plan.in_thread or plan.in_process else time.monotonic() + plan.timeout_seconds
-        running = self._running[step.step_uuid] = _Running(step, plan, overrun_at)
+        running = self._running[step.step_uuid] = _Running(step, plan, overrun_at, self._transaction)
         running.task = asyncio.create_task(self._run(running))
 
     def stop(self, why: Why, steps: Sequence[UUID] | None = None) -> None:
@@ -131,7 +138,7 @@ class Slots:
         try:
             context = context_of(step, plan)
             if not (plan.in_thread or plan.in_process):
-                context._transactions = _opener(running, self._transaction)
+                context._transactions = running.transaction_connection
             if self._middleware:
                 result = await self._through_middleware(running, context)
             else:
@@ -215,17 +222,6 @@ class Slots:
         for layer in reversed(self._middleware):
             chain = _wrapped(layer, context, chain)
         return await chain()
-
-
-def _opener(running: _Running, new: Callable[[], StepTransaction]) -> Callable[[], AbstractAsyncContextManager[Any]]:
-    """What opens the transaction of a running step, when the handler first asks for it."""
-
-    def opened() -> AbstractAsyncContextManager[Any]:
-        if running.transaction is None:
-            running.transaction = new()
-        return running.transaction.connection()
-
-    return opened
 
 
 def _wrapped(
