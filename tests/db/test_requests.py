@@ -12,9 +12,10 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from tasker_host.db.kernel import tasks_submit
 from tasker_host.domain.identity import identity_key
 from tasker_host.domain.source import template_from_data
-from tests.db.conftest import Kernel, done
+from tests.db.conftest import Kernel, done, new_task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -244,3 +245,21 @@ async def test_many_who_want_an_identity_that_is_free_again_get_one_task(kernel,
     answers = await asyncio.gather(*(each.submit(one, identity="same") for each in crowd))
     assert sorted(submitted.created for _, submitted in answers) == [[False]] * 7 + [[True]]
     assert await kernel.connection.fetchval("select count(*) from tasker.tasks where identity_key = 'same'") == 1
+
+
+async def test_two_who_want_the_same_identities_wait_for_each_other_in_one_order(kernel, new_kernel):
+    one = await template(kernel, unique_for=60)
+    for identity in ("a", "b"):
+        await kernel.submit(one, identity=identity)
+    waits = await new_kernel()
+    await waits.clock(NOW + timedelta(seconds=61))
+    row = "select from tasker.tasks where identity_key = $1 for update"
+    async with kernel.connection.transaction():
+        await kernel.connection.fetchrow(row, "a")
+        tasks = [new_task(one, identity=identity) for identity in ("b", "a")]
+        submitting = asyncio.create_task(tasks_submit(waits.connection, tasks, aging_interval=timedelta(seconds=300)))
+        blocked = "select $1 = any (select pid from pg_locks where not granted)"
+        while not await kernel.connection.fetchval(blocked, waits.connection.get_server_pid()):
+            await asyncio.sleep(0.01)
+        assert await kernel.connection.fetchrow(row + " skip locked", "b") is not None
+    assert (await submitting).created == [True, True]

@@ -40,6 +40,7 @@ language plpgsql immutable parallel safe as $$
 declare
     v_kind text := json_typeof(p_value);
     v_text text;
+    v_number numeric;
 begin
     if p_value is null or v_kind = 'null' then
         return 'null';
@@ -64,16 +65,15 @@ begin
             end if;
             return case v_text when '-0' then '0' else v_text end;
         end if;
-        begin
-            return tasker.canonical_number(v_text::float8);
-        exception when numeric_value_out_of_range then
-            -- Too small is zero, as everywhere else; too large is nothing.
-            if abs(v_text::numeric) < 1 then
-                return case when v_text like '-%' then '-0.0' else '0.0' end;
-            end if;
+        -- What rounds to zero is zero, as everywhere else; what rounds to infinity is no number.
+        v_number := v_text::numeric;
+        if abs(v_number) < 2.47032822920623272088284396434110686182e-324 then
+            return case when v_text like '-%' then '-0.0' else '0.0' end;
+        elsif abs(v_number) >= 1.797693134862315807937e308 then
             raise numeric_value_out_of_range using
                 message = format('the number %s is beyond the range of a float', left(v_text, 40)), hint = 'give it as a string';
-        end;
+        end if;
+        return tasker.canonical_number(v_text::float8);
     end if;
     return p_value #>> '{}';
 end
@@ -138,7 +138,7 @@ $$;
 -- Raises check_violation unless the context is an object that JSON can say, of at most 1 MiB and 64 levels: the limits that hosts
 -- ship with (limits.context_max_bytes, limits.context_max_depth).
 create or replace function tasker.context_check(p_context json) returns void
-language plpgsql immutable parallel safe as $$
+language plpgsql immutable as $$
 declare
     v_context jsonb;
 begin
