@@ -99,7 +99,7 @@ class Client:
         open there: it exists when that commits, and workers notice it within their poll interval, or at once when you
         `ring` afterwards. It is checked as by a host; a task that is refused leaves the transaction as it was.
         """
-        data = {"namespace": namespace, "name": name, "context": context or {}, **more}
+        data = {"namespace": namespace, "name": name, "context": {} if context is None else context, **more}
         if connection is None:
             return UUID((await self._ask("POST", "/v1/tasks", data))["task_uuid"])
         return await self._submit_on(connection, data)

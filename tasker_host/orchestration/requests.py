@@ -94,6 +94,7 @@ class RequestQueue:
 
     async def run(self) -> None:
         """Until cancelled."""
+        failing = False
         while True:
             self._wanted.clear()
             try:
@@ -102,8 +103,11 @@ class RequestQueue:
                 done = await self.read() if there["requests"] else 0
                 done = max(done, await self.check() if there["unchecked"] else 0)
             except (DatabaseError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
-                log.warning("requests not read", error=str(error) or type(error).__name__)
-                done = 0
+                if not failing:
+                    log.warning("requests not read", error=str(error) or type(error).__name__)
+                done, failing = 0, True
+            else:
+                failing = False
             if done < MOST_AT_ONCE:
                 try:
                     async with asyncio.timeout(POLL_SECONDS * random.uniform(0.9, 1.1)):  # noqa: S311 - jitter

@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from tasker_host import step_handler
 from tasker_host.db.queries import tasks_get
@@ -53,6 +56,7 @@ async def count(host, sql):
 
 
 KEPT = "select headers -> 'refused' ->> 'code' from pgmq.a_orchestration_task_requests"
+OUTCOMES = "select (select count(*) from tasker.tasks) + (select count(*) from pgmq.a_orchestration_task_requests)"
 LEFT = "select count(*) from pgmq.q_orchestration_task_requests"
 
 
@@ -109,6 +113,40 @@ async def test_the_reason_has_every_path(host, requests):
     await requests.read()
     kept = await count(host, "select (headers -> 'refused')::text from pgmq.a_orchestration_task_requests")
     assert [problem["where"] for problem in json.loads(kept)["problems"]] == ["reason", "priority", "contxt"]
+
+
+fields = st.sampled_from([
+    "name", "namespace", "context", "task_request", "metadata", "request_id", "priority", "tags", "idempotency_key",
+    "start_at", "version", "reason",
+])  # fmt: skip
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+words = st.sampled_from(["t", "tests", "unique", "checked", "High", "1.0.0", "", "x" * 300]) | st.text(
+    st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), max_size=5
+)
+anything = st.recursive(
+    scalars | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(fields, inner, max_size=6),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(messages=st.lists(anything, min_size=1, max_size=5))
+async def test_every_message_whatsoever_becomes_a_task_or_is_kept(host, requests, messages):
+    before = await count(host, OUTCOMES)
+    good = {"namespace": "tests", "name": "unique"}
+    await send(host, *messages, good)
+    assert await requests.read() == len(messages) + 1
+    assert await count(host, LEFT) == 0
+    assert await count(host, OUTCOMES) == before + len(messages) + 1
+
+
+async def test_a_message_that_is_nested_beyond_measure_is_kept(host, requests):
+    await host.database.fetch(
+        "select pgmq.send('orchestration_task_requests', (repeat('[', 2000) || repeat(']', 2000))::jsonb)"
+    )
+    await requests.read()
+    assert await count(host, KEPT) == "JSON_INVALID"
 
 
 async def test_a_request_that_was_sent_twice_is_one_task(host, requests):
@@ -171,6 +209,23 @@ async def test_a_host_that_dies_between_the_task_and_the_end_of_its_message_leav
     assert await requests.read() == 1
     assert await count(host, "select count(*) from tasker.tasks") == 1
     assert await requests.read() == 0
+
+
+async def test_a_database_that_is_away_is_told_once(host, requests, monkeypatch):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    tries = []
+
+    async def away(*_):
+        tries.append(1)
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(host.database, "fetchrow", away)
+    with capture_logs() as logs:
+        running = asyncio.create_task(requests.run())
+        while len(tries) < 5:
+            await asyncio.sleep(0.001)
+        running.cancel()
+    assert [(entry["event"], entry["error"]) for entry in logs] == [("requests not read", "away")]
 
 
 async def test_a_host_that_was_rung_reads_at_once(dsn, monkeypatch):

@@ -103,6 +103,14 @@ async def test_what_json_cannot_say_is_told_before_it_is_sent(client):
     assert [problem.where for problem in refused.value.problems] == ["context.n"]
 
 
+@pytest.mark.parametrize("context", [[], "", 0])
+async def test_a_context_that_is_no_object_is_refused_also_when_it_is_empty(client, connection, context):
+    for on in (None, connection):
+        with pytest.raises(InvalidRequest) as refused:
+            await client.submit("tests", "keyed", context, connection=on)
+        assert [problem.where for problem in refused.value.problems] == ["context"]
+
+
 async def test_a_task_that_does_not_end_is_waited_for_so_long_only(client):
     task = await client.submit("tests", "t", {"n": 1}, start_at="2100-01-01T00:00:00Z")
     with pytest.raises(TimeoutError, match=rf"after 0\.2 s task {task} is pending"):
