@@ -292,6 +292,18 @@ async def test_what_the_database_refuses_leaves_the_transaction_as_it_was(client
     assert await connection.fetchval("select count(*) from tasker.tasks") == 1
 
 
+async def test_above_read_committed_an_identity_taken_meanwhile_is_a_serialization_error(client, connection):
+    transaction = connection.transaction(isolation="repeatable_read")
+    await transaction.start()
+    await connection.fetchval("select count(*) from tasker.tasks")
+    await client.submit("tests", "t", {"n": 1})
+    with pytest.raises(asyncpg.SerializationError):
+        await client.submit("tests", "t", {"n": 1}, connection=connection)
+    await transaction.rollback()
+    with pytest.raises(TaskExists):
+        await client.submit("tests", "t", {"n": 1}, connection=connection)
+
+
 async def test_workers_that_were_rung_look_at_once(dsn):
     made = plugin([work], [TEXT])
     async with running_host(dsn, made, worker__poll_interval_seconds=60) as host, Client() as client:
