@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasker_host.client import Client
+    from tasker_host.client import Client, SyncClient
     from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
     from tasker_host.domain.context import StepContext
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
@@ -52,6 +52,7 @@ __all__ = [
     "StepHandler",
     "StepResult",
     "Succeeded",
+    "SyncClient",
     "TaskTemplate",
     "batch_analyzer",
     "batch_worker",
@@ -63,7 +64,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "client": ("Client",),
+    "client": ("Client", "SyncClient"),
     "domain.batches": ("BatchConfig", "BatchWorkerContext", "Batches", "Cursor"),
     "domain.context": ("StepContext",),
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),

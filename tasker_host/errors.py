@@ -20,6 +20,7 @@ TaskerError
 │   ├── DatabaseTooOld        PostgreSQL before 15                                 DATABASE_TOO_OLD
 │   ├── SchemaMismatch        newer than this host, edited or not migrated         SCHEMA_MISMATCH
 │   └── EmbeddedUnavailable   no embedded PostgreSQL can be started here           EMBEDDED_UNAVAILABLE
+├── HostUnavailable           a client's host does not answer, or cannot now           HOST_UNAVAILABLE
 ├── AddressUnavailable        HTTP cannot be served at that address                ADDRESS_UNAVAILABLE
 └── HandlerError              raised by handlers: the step failed
     ├── RetryableError        another attempt may succeed                          RETRYABLE
@@ -145,6 +146,12 @@ class SchemaMismatch(DatabaseError):
 
 class EmbeddedUnavailable(DatabaseError):
     code = "EMBEDDED_UNAVAILABLE"
+
+
+class HostUnavailable(TaskerError):
+    """What was asked of it may have been done."""
+
+    code = "HOST_UNAVAILABLE"
 
 
 class AddressUnavailable(TaskerError):

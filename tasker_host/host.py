@@ -20,16 +20,17 @@ from tasker_host.config import Config
 from tasker_host.db.database import Database
 from tasker_host.db.embedded import EmbeddedServer
 from tasker_host.db.kernel import NOBODY, Claimed, Taker
-from tasker_host.db.listen import ENDED, Doorbell, Listener, work
+from tasker_host.db.listen import ENDED, REQUESTS, Doorbell, Listener, work
 from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
 from tasker_host.handlers.bound import bind
 from tasker_host.orchestration.catalog import Catalog
+from tasker_host.orchestration.check import submit_options
 from tasker_host.orchestration.fleet import Beat, Heart, Member
 from tasker_host.orchestration.operate import Operations
 from tasker_host.orchestration.requests import RequestQueue
-from tasker_host.orchestration.submit import Submissions, SubmitOptions
+from tasker_host.orchestration.submit import Submissions
 from tasker_host.orchestration.sweep import Sweeper, sweep_options
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
@@ -172,15 +173,8 @@ class Host:
         self.watch = Watch(self.database)
         self.operations = Operations(self.database, self.ring)
         self.sweeper = Sweeper(self.database, sweep_options(settings), on_ended=self._swept)
-        self.submissions = Submissions(
-            self.catalog,
-            SubmitOptions(
-                context_max_bytes=settings.limits.context_max_bytes,
-                context_max_depth=settings.limits.context_max_depth,
-                aging_interval=timedelta(seconds=settings.worker.aging_interval_seconds),
-            ),
-            _Runner(self),
-        )
+        self.submissions = Submissions(self.catalog, submit_options(settings), _Runner(self))
+        self._requests = RequestQueue(self.database, self.catalog, self.submissions, self.ring)
 
     async def _start_loops(self) -> None:
         supervisor = self._supervisor
@@ -188,11 +182,10 @@ class Host:
         supervisor.start("doorbell", self.doorbell.run)
         supervisor.start("watch", self.watch.run)
         if self._with_worker:
-            requests = RequestQueue(self.database, self.submissions, lambda names: self.ring(map(work, names)))
-            supervisor.start("requests", requests.run)
+            supervisor.start("requests", self._requests.run)
         if self.config.settings.worker.mode != "polling":
-            listener = Listener(self.opened.listen_database, [ENDED], lambda _: self.watch.look(), own=self.doorbell)
-            supervisor.start("ended", listener.run)
+            listener = Listener(self.opened.listen_database, [ENDED, REQUESTS], self._heard, own=self.doorbell)
+            supervisor.start("listener", listener.run)
         if self.opened.server is not None:
             server = self.opened.server
             supervisor.start("embedded", lambda: self._look_after(server))
@@ -251,6 +244,12 @@ class Host:
             for namespace in namespaces:
                 await self.database.fetch("select tasker.queue_lanes($1)", namespace)
         await self.worker.run()
+
+    def _heard(self, channel: str) -> None:
+        if channel == ENDED:
+            self.watch.look()
+        else:
+            self._requests.look()
 
     def _swept(self, tasks: list[UUID]) -> None:
         self.watch.ended(tasks)

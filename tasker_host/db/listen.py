@@ -31,6 +31,9 @@ STOP = "tasker.stop"
 ENDED = "tasker.ended"
 """Rings when tasks came to rest."""
 
+REQUESTS = "tasker.requests"
+"""Rings, when somebody rings it (`select tasker.ring()`), after requests were sent as messages."""
+
 
 def work(namespace: str) -> str:
     """The channel that rings when the queue of `namespace` got work."""

@@ -93,6 +93,12 @@ class Catalog:
         # Not cached by name: which content is current may change while this host runs.
         return self._learn(rows[0]["template_id"], rows[0]["content"])
 
+    async def entry(self, template_id: int) -> Entry:
+        """The template of a task that there is."""
+        if template_id not in self._entries:
+            await self.load([template_id])
+        return self._entries[template_id]
+
     def _learn(self, template_id: int, content: str) -> Entry:
         known = self._entries.get(template_id)
         if known is not None:

@@ -7,22 +7,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 import asyncpg
 
 from tasker_host.db.database import TRANSIENT
 from tasker_host.db.kernel import Claimed, NewTask, Taker, tasks_submit
-from tasker_host.domain.concurrency import concurrency_keys
-from tasker_host.domain.identity import identity_key
-from tasker_host.domain.ids import uuid7
-from tasker_host.domain.json import dumps
-from tasker_host.domain.request import TaskRequest, check_context
-from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
-from tasker_host.errors import InvalidRequest, Problem, TaskerError, TaskExists
+from tasker_host.domain.request import TaskRequest
+from tasker_host.errors import DatabaseError, InvalidRequest, TaskerError
 from tasker_host.orchestration.catalog import Entry
+from tasker_host.orchestration.check import Checks, SubmitOptions, exists
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -32,15 +27,6 @@ MOST_AT_ONCE = 500
 
 MOST_TRIES = 5
 """For a batch that collides with another host's."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitOptions:
-    """Limits and the aging of priorities; the defaults live in `config/base/`."""
-
-    context_max_bytes: int
-    context_max_depth: int
-    aging_interval: timedelta
 
 
 class Templates(Protocol):
@@ -70,18 +56,15 @@ class _Waiting:
 
 
 class Submissions:
-    """Takes requests one by one and writes them in batches: while one call is away, the next ones collect.
+    """Takes requests one by one and writes them in batches: while one call is away, the next ones collect."""
 
-    Without a runner only `submit_on` is of use.
-    """
-
-    def __init__(self, catalog: Templates, options: SubmitOptions, runner: Runner | None) -> None:
+    def __init__(self, catalog: Templates, options: SubmitOptions, runner: Runner) -> None:
+        self.checks = Checks(options)
         self._catalog = catalog
         self._options = options
         self._runner = runner
         self._waiting: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
-        self._checks: dict[int, SchemaCheck | None] = {}
 
     async def submit(self, request: TaskRequest) -> UUID:
         """The uuid of the new task, once it is durable.
@@ -115,9 +98,13 @@ class Submissions:
     async def submit_on(self, connection: Connection, requests: Sequence[TaskRequest]) -> list[UUID | TaskerError]:
         """Writes within the transaction that is open on `connection`; for each request its uuid or why there is none.
 
-        Whoever opened the transaction tells the workers after its commit. Raises what the database does.
+        Whoever opened the transaction tells the workers after its commit. Raises what the database does, and
+        DatabaseError when a template cannot be looked up: that says nothing of the request.
         """
         prepared = [await self._prepared(request) for request in requests]
+        for item in prepared:
+            if isinstance(item, DatabaseError):
+                raise item
         batch = [item for item in prepared if isinstance(item, _Waiting)]
         await self._write_on(connection, batch)
         return [item if isinstance(item, TaskerError) else _outcome(item.answer) for item in prepared]
@@ -138,7 +125,7 @@ class Submissions:
                 await self._write_on(connection, [item])
             return
         for item, is_new in zip(batch, submitted.created, strict=True):
-            _answer(item, None if is_new else _exists(item))
+            _answer(item, None if is_new else exists(item.entry.template))
 
     async def close(self) -> None:
         """Waits for what is being written."""
@@ -155,46 +142,9 @@ class Submissions:
 
     async def _prepare(self, request: TaskRequest) -> _Waiting:
         entry = await self._catalog.find(request.namespace, request.name, request.version)
-        template = entry.template
-        problems = check_context(
-            request.context, max_bytes=self._options.context_max_bytes, max_depth=self._options.context_max_depth
-        )
-        if not problems:
-            problems = self._schema_problems(entry, request.context)
-        keys: dict[str, str] = {}
-        if not problems:
-            keys, problems = concurrency_keys(template, request.context)
-        if problems:
-            raise InvalidRequest(f"the context does not fit template {template.label}", problems)
-        task = NewTask(
-            task_uuid=uuid7(),
-            template_id=entry.template_id,
-            context=dumps(request.context),
-            priority=template.priority if request.priority is None else request.priority,
-            identity_key=identity_key(template, request.context, request.idempotency_key),
-            tags=dumps([*template.tags, *request.tags]) if request.tags or template.tags else None,
-            correlation_id=request.correlation_id or uuid7(),
-            parent_correlation_id=request.parent_correlation_id,
-            initiator=request.initiator,
-            source_system=request.source_system,
-            reason=request.reason,
-            start_at=request.start_at,
-            limit_keys=dumps(keys) if keys else None,
-        )
+        task = self.checks.task(entry, request)
         future: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
         return _Waiting(task, entry, future)
-
-    def _schema_problems(self, entry: Entry, context: dict[str, Any]) -> list[Problem]:
-        if entry.template_id not in self._checks:
-            schema = entry.template.input_schema
-            try:
-                self._checks[entry.template_id] = None if schema is None else schema_check(schema, subject="context")
-            except InvalidSchema as error:
-                raise InvalidRequest(
-                    f"the input_schema of template {entry.template.label} is itself not valid: {error}"
-                ) from error
-        check = self._checks[entry.template_id]
-        return [] if check is None else check(context)
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
@@ -215,7 +165,6 @@ class Submissions:
     async def _write_together(self, batch: list[_Waiting]) -> None:
         for tries_left in reversed(range(MOST_TRIES)):
             try:
-                assert self._runner is not None
                 async with self._runner.connection(len(batch)) as connection:
                     await self._write_batch(connection, batch)
                 return
@@ -228,7 +177,6 @@ class Submissions:
         first_steps: Counter[str] = Counter()
         for item in batch:
             first_steps[item.entry.template.namespace_name] += item.entry.first_steps
-        assert self._runner is not None
         taker = self._runner.reserve(first_steps)
         steps = None
         try:
@@ -249,14 +197,7 @@ class Submissions:
         finally:
             self._runner.written(first_steps, taker, steps)
         for item, is_new in zip(batch, submitted.created, strict=True):
-            _answer(item, None if is_new else _exists(item))
-
-
-def _exists(item: _Waiting) -> TaskExists:
-    return TaskExists(
-        f"a task of {item.entry.template.label} with this identity already exists: change the context, give another"
-        " idempotency_key, or set identity_strategy: always_unique in the template"
-    )
+            _answer(item, None if is_new else exists(item.entry.template))
 
 
 def _answer(item: _Waiting, error: Exception | None) -> None:

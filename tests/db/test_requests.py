@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from tasker_host.db.kernel import tasks_submit
 from tasker_host.domain.identity import identity_key
-from tasker_host.domain.json import canonical_json
 from tasker_host.domain.source import template_from_data
-from tests.db.conftest import Kernel, done
+from tests.db.conftest import Kernel, done, new_task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -69,7 +69,26 @@ async def test_what_is_not_said_is_the_templates(kernel):
     [
         ({"version": "9.0.0"}, asyncpg.NoDataFoundError, "no template tests/t of version 9.0.0"),
         ({"context": [1]}, asyncpg.CheckViolationError, "the context must be an object (got array)"),
+        (
+            {"context": {"b": "x" * 1_048_576}},
+            asyncpg.CheckViolationError,
+            "the context has 1048585 bytes, more than the 1048576 allowed",
+        ),
+        (
+            {"context": {"a": "\0"}},
+            asyncpg.CheckViolationError,
+            "the context holds what cannot be stored: unsupported Unicode escape sequence",
+        ),
         ({"priority": 101}, asyncpg.CheckViolationError, "priority must be from -100 to 100 (got 101)"),
+        ({"reason": ""}, asyncpg.CheckViolationError, "reason must have from 1 to 500 characters (got 0)"),
+        ({"initiator": None}, asyncpg.CheckViolationError, "initiator must have from 1 to 255 characters (got null)"),
+        (
+            {"idempotency_key": "k" * 256},
+            asyncpg.CheckViolationError,
+            "idempotency_key must have from 1 to 255 characters (got 256)",
+        ),
+        ({"tags": ["a", ""]}, asyncpg.CheckViolationError, "a tag must have from 1 to 128 characters (got 0)"),
+        ({"tags": ["a"] * 101}, asyncpg.CheckViolationError, "there must be at most 100 tags (got 101)"),
     ],
 )
 async def test_what_does_not_hold_is_told(kernel, arguments, error, message):
@@ -86,23 +105,6 @@ async def test_a_key_that_the_template_demands_is_asked_for_and_one_that_is_take
     await submit(kernel, idempotency_key="k")
     with pytest.raises(asyncpg.UniqueViolationError, match="with this identity already exists"):
         await submit(kernel, {"other": 1}, idempotency_key="k")
-
-
-numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-text = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\x00"), max_size=8)
-values = st.recursive(
-    st.none() | st.booleans() | numbers | text,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(value=values)
-async def test_sql_and_python_write_the_same_canonical_json(kernel, value):
-    assert await kernel.connection.fetchval("select tasker.canonical_json($1)", json.dumps(value)) == canonical_json(
-        value
-    )
 
 
 @pytest.mark.parametrize("key", [None, "k"])
@@ -134,3 +136,130 @@ async def test_an_identity_is_taken_for_a_window_of_time(kernel):
     await kernel.clock(NOW + timedelta(seconds=3600))
     _, third = await kernel.submit(one, identity="same")
     assert [first.created, second.created, third.created] == [[True], [False], [True]]
+
+
+async def test_a_template_that_is_close_is_named(kernel):
+    await template(kernel, "1.2.0")
+    with pytest.raises(asyncpg.NoDataFoundError) as refused:
+        await kernel.connection.fetchval("select tasker.task_submit('test', 't', '{}')")
+    assert (refused.value.message, refused.value.hint) == ("no template test/t", "did you mean 'tests'/'t'?")
+    with pytest.raises(asyncpg.NoDataFoundError) as refused:
+        await submit(kernel, version="2.0.0")
+    assert refused.value.hint == "there is 1.2.0"
+    with pytest.raises(asyncpg.NoDataFoundError) as refused:
+        await kernel.connection.fetchval("select tasker.task_submit('other', 'thing', '{}')")
+    assert refused.value.hint == "start a host whose plugins give it: it registers its templates"
+
+
+async def test_a_business_key_is_that_of_the_context(kernel):
+    await template(kernel, concurrency_key="c-{customer}")
+    task = await submit(kernel, {"customer": 7})
+    keys = await kernel.connection.fetchval("select limit_keys::text from tasker.tasks where task_uuid = $1", task)
+    assert json.loads(keys) == {"*": "key:tests:c-7"}
+    with pytest.raises(asyncpg.CheckViolationError, match=r"context\.customer must be text or a number"):
+        await submit(kernel, {"customer": None})
+
+
+async def test_a_context_is_kept_exactly_as_it_was_written(kernel):
+    await template(kernel)
+    written = '{"onclick": 1.0,  "a": 1e3, "script": "<script>", "a2": 123456789012345678901234567890, "eval": 1.10}'
+    task = await kernel.connection.fetchval("select tasker.task_submit('tests', 't', $1)", written)
+    kept = await kernel.connection.fetchval("select context::text from tasker.tasks where task_uuid = $1", task)
+    assert kept == written
+
+
+async def test_a_task_whose_context_must_be_checked_is_paused_until_then(kernel):
+    await template(kernel, input_schema={"type": "object"})
+    task = await submit(kernel)
+    assert await kernel.state(task) == "paused"
+    assert (await kernel.claim()).steps == []
+    assert await kernel.connection.fetch("select * from tasker.unchecked") == [(task,)]
+
+
+# Who may do it -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def stranger(kernel, dsn) -> AsyncIterator[asyncpg.Connection]:
+    """A session of a role that may use the schema and call what it is given, and nothing else."""
+    role = f"shop_{uuid4().hex}"
+    await kernel.connection.execute(f"create role {role}; grant usage on schema tasker to {role}")
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(f"set session authorization {role}")
+    yield connection
+    await connection.close()
+    await kernel.connection.execute(f"drop owned by {role}; drop role {role}")
+
+
+async def grant(kernel: Kernel, stranger: asyncpg.Connection, what: str) -> None:
+    role = await stranger.fetchval("select session_user")
+    await kernel.connection.execute(f"grant {what} to {role}")
+
+
+async def test_a_role_needs_the_function_and_nothing_else(kernel, stranger):
+    await template(kernel)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for function task_submit"):
+        await stranger.fetchval("select tasker.task_submit('tests', 't', '{}')")
+    await grant(kernel, stranger, "execute on function tasker.task_submit")
+    task = await stranger.fetchval("select tasker.task_submit('tests', 't', '{}')")
+    (step,) = (await kernel.claim()).steps
+    assert step.task_uuid == task
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await stranger.fetch("select * from tasker.tasks")
+
+
+async def test_a_stranger_brings_no_time_and_no_operators_of_its_own(kernel, stranger):
+    await template(kernel)
+    await grant(kernel, stranger, "execute on function tasker.task_submit")
+    await grant(kernel, stranger, "temporary on database " + await stranger.fetchval("select current_database()"))
+    await stranger.execute("set tasker.now = '2001-01-01'; create temp table tasks (a int); set search_path = pg_temp")
+    task = await stranger.fetchval("select tasker.task_submit('tests', 't', '{}')")
+    made = await kernel.connection.fetchval("select created_at from tasker.tasks where task_uuid = $1", task)
+    assert made.year > 2001
+
+
+async def test_a_role_that_may_send_messages_may_send_requests(kernel, stranger):
+    queue = "pgmq.q_orchestration_task_requests"
+    for what in ("usage on schema pgmq", f"insert, select on {queue}", "select on pgmq.meta",
+                 f"usage on sequence {queue}_msg_id_seq"):  # fmt: skip
+        await grant(kernel, stranger, what)
+    sent = 'select * from pgmq.send(\'orchestration_task_requests\', \'{"namespace": "tests", "name": "t"}\')'
+    assert await stranger.fetchval(sent) == 1
+
+
+async def test_ringing_is_heard_by_workers_and_hosts(kernel, stranger):
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    for channel in ("tasker.work.tests", "tasker.requests"):
+        await kernel.connection.add_listener(channel, lambda _c, _p, channel, _t: heard.put_nowait(channel))
+    await stranger.execute("select tasker.ring('tests')")
+    async with asyncio.timeout(10):
+        assert {await heard.get(), await heard.get()} == {"tasker.work.tests", "tasker.requests"}
+
+
+async def test_many_who_want_an_identity_that_is_free_again_get_one_task(kernel, new_kernel):
+    one = await template(kernel, unique_for=60)
+    await kernel.submit(one, identity="same")
+    crowd = [await new_kernel() for _ in range(8)]
+    for each in crowd:
+        await each.clock(NOW + timedelta(seconds=61))
+    answers = await asyncio.gather(*(each.submit(one, identity="same") for each in crowd))
+    assert sorted(submitted.created for _, submitted in answers) == [[False]] * 7 + [[True]]
+    assert await kernel.connection.fetchval("select count(*) from tasker.tasks where identity_key = 'same'") == 1
+
+
+async def test_two_who_want_the_same_identities_wait_for_each_other_in_one_order(kernel, new_kernel):
+    one = await template(kernel, unique_for=60)
+    for identity in ("a", "b"):
+        await kernel.submit(one, identity=identity)
+    waits = await new_kernel()
+    await waits.clock(NOW + timedelta(seconds=61))
+    row = "select from tasker.tasks where identity_key = $1 for update"
+    async with kernel.connection.transaction():
+        await kernel.connection.fetchrow(row, "a")
+        tasks = [new_task(one, identity=identity) for identity in ("b", "a")]
+        submitting = asyncio.create_task(tasks_submit(waits.connection, tasks, aging_interval=timedelta(seconds=300)))
+        blocked = "select $1 = any (select pid from pg_locks where not granted)"
+        while not await kernel.connection.fetchval(blocked, waits.connection.get_server_pid()):
+            await asyncio.sleep(0.01)
+        assert await kernel.connection.fetchrow(row + " skip locked", "b") is not None
+    assert (await submitting).created == [True, True]

@@ -31,4 +31,4 @@ def test_there_is_no_page_besides():
 def test_every_block_is_of_a_language_that_is_checked():
     # Blocks without a language are trees of folders and what commands print.
     languages = {language for one in everything() for language in re.findall(r"^```(\S+)$", one.text, re.MULTILINE)}
-    assert languages <= {"json", "python", "sh", "toml", "yaml"}
+    assert languages <= {"json", "python", "sh", "sql", "toml", "yaml"}

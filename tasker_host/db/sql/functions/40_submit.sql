@@ -54,13 +54,16 @@ begin
     v_special := cardinality(array_remove(p_tags::text[], null)) > 0 or cardinality(array_remove(p_limit_keys::text[], null)) > 0
         or exists (select from tasker.templates t where t.template_id = any (p_template) and t.is_special);
     if exists (select from tasker.templates t where t.template_id = any (p_template) and t.unique_for is not null) then
-        -- Identities that do not count any more are free again; whoever wants the same one now waits here.
-        update tasker.tasks o set identity_key = null
-        from unnest(p_identity, p_template) as n (identity, template_id)
-        join tasker.templates m on m.template_id = n.template_id
-        where o.identity_key = n.identity
-          and case m.unique_for when 'running' then o.state in ('complete', 'error', 'cancelled', 'resolved_manually')
-              else o.created_at <= v_now - make_interval(secs => nullif(m.unique_for, 'forever')::float8) end;
+        -- Identities that do not count any more are free again. Whoever wants the same ones waits here, for all in one order.
+        update tasker.tasks t set identity_key = null
+        from (select o.task_uuid
+              from unnest(p_identity, p_template) as n (identity, template_id)
+              join tasker.templates m on m.template_id = n.template_id
+              join tasker.tasks o on o.identity_key = n.identity
+              where case m.unique_for when 'running' then o.state in ('complete', 'error', 'cancelled', 'resolved_manually')
+                    else o.created_at <= v_now - make_interval(secs => nullif(m.unique_for, 'forever')::float8) end
+              order by n.identity for no key update of o) free
+        where t.task_uuid = free.task_uuid;
     end if;
     with made as (
         insert into tasker.tasks (
