@@ -64,6 +64,8 @@ class Breaker:
                 return allowed
 
     def succeeded(self) -> None:
+        if self.state is BreakerState.OPEN:
+            return  # of a call that began before: it says nothing about now
         self._failures = 0
         self._trying = False
         if self._opened_at is None:

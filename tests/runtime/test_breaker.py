@@ -33,6 +33,14 @@ def test_it_opens_after_failures_in_a_row_only(breaker):
     assert (breaker.state, breaker.allows(), breaker.retry_after) == (BreakerState.OPEN, False, 5)
 
 
+def test_successes_of_calls_that_began_before_it_opened_do_not_close_it(breaker):
+    for _ in range(3):
+        breaker.failed()
+    breaker.succeeded()
+    breaker.succeeded()
+    assert (breaker.state, breaker.failures) == (BreakerState.OPEN, 3)
+
+
 def test_after_a_while_it_lets_one_try_through_and_closes_after_some_successes(breaker, clock):
     for _ in range(3):
         breaker.failed()

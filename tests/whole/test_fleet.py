@@ -120,12 +120,12 @@ async def test_slots_grow_with_what_runs(dsn):
 
 
 async def test_a_database_that_keeps_failing_is_left_alone_and_callers_are_told_at_once(dsn):
-    async with running_host(dsn, MADE, database__breaker_failures=2, database__breaker_open_seconds=60) as host:
-        for _ in range(2):
-            with pytest.raises(DatabaseUnavailable):
-                async with host.database.acquire():
-                    raise asyncpg.ConnectionDoesNotExistError("cut")
-        with pytest.raises(DatabaseUnavailable, match="has failed 2 times in a row and is left alone for"):
+    # One failure: between two of them a call of the host's own loops may succeed.
+    async with running_host(dsn, MADE, database__breaker_failures=1, database__breaker_open_seconds=60) as host:
+        with pytest.raises(DatabaseUnavailable):
+            async with host.database.acquire():
+                raise asyncpg.ConnectionDoesNotExistError("cut")
+        with pytest.raises(DatabaseUnavailable, match=r"has failed \d+ times in a row and is left alone for"):
             await host.database.fetchval("select 1")
         report = await host.health.report()
         (check,) = [check for check in report.checks if check.name == "database"]
