@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from tasker_host.domain.patterns import check_pattern
 from tasker_host.domain.template import Backoff
 
 MAX_CONTEXT_DEPTH = 200
@@ -34,6 +35,9 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Minutes = Annotated[int, Field(ge=1, le=525_600)]
 Days = Annotated[float, Field(ge=0, le=36_500)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+
+
+EventPattern = Annotated[str, AfterValidator(check_pattern)]
 
 
 class AutoMigrate(StrEnum):
@@ -218,6 +222,17 @@ class LimitsSettings(_Section):
     decision_depth_max: int = Field(ge=1, le=100, description="Decisions one after the other.")
 
 
+class EventsSettings(_Section):
+    message_max_bytes: int = Field(ge=1_024, le=268_435_456, description="One event, as compact JSON.")
+    include_step: bool = Field(description="Whether events carry the whole context of their step.")
+    publisher_timeout_seconds: Seconds = Field(description="How long an async publisher may take.")
+    subscriber_timeout_seconds: Seconds = Field(description="How long a subscriber may take for one event.")
+    drain_seconds: float = Field(ge=0, le=3_600, description="Time for subscribers to hear what is queued, at a stop.")
+    ledger_seconds: Seconds = Field(description="How often a host adds its counts to those in the database.")
+    log: Annotated[tuple[EventPattern, ...], Field(strict=False)] = Field(description="Fast events that are logged.")
+    metrics: bool = Field(description="Whether fast events are counted by name and namespace.")
+
+
 class TelemetrySettings(_Section):
     log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(strict=False, description="Least level logged.")
     log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
@@ -239,5 +254,6 @@ class Settings(_Section):
     web: WebSettings
     plugins: PluginsSettings
     limits: LimitsSettings
+    events: EventsSettings
     telemetry: TelemetrySettings
     templates: TemplatesSettings
