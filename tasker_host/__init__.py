@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tasker_host.client import Client, SyncClient
     from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
     from tasker_host.domain.context import StepContext
+    from tasker_host.domain.event import DomainEvent
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
     from tasker_host.domain.template import TaskTemplate
     from tasker_host.errors import PermanentError, RetryableError
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
-    from tasker_host.hooks.records import Classifier, Handler, Middleware
+    from tasker_host.hooks.publisher import EventPublisher
+    from tasker_host.hooks.records import Classifier, Handler, Middleware, Publisher, Subscriber
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
@@ -40,6 +42,8 @@ __all__ = [
     "Client",
     "Cursor",
     "Decision",
+    "DomainEvent",
+    "EventPublisher",
     "Failed",
     "From",
     "Handler",
@@ -47,10 +51,12 @@ __all__ = [
     "Input",
     "Middleware",
     "PermanentError",
+    "Publisher",
     "RetryableError",
     "StepContext",
     "StepHandler",
     "StepResult",
+    "Subscriber",
     "Succeeded",
     "SyncClient",
     "TaskTemplate",
@@ -67,6 +73,7 @@ _HOMES = {
     "client": ("Client", "SyncClient"),
     "domain.batches": ("BatchConfig", "BatchWorkerContext", "Batches", "Cursor"),
     "domain.context": ("StepContext",),
+    "domain.event": ("DomainEvent",),
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),
     "domain.template": ("TaskTemplate",),
     "errors": ("PermanentError", "RetryableError"),
@@ -81,7 +88,8 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "hooks.records": ("Classifier", "Handler", "Middleware"),
+    "hooks.publisher": ("EventPublisher",),
+    "hooks.records": ("Classifier", "Handler", "Middleware", "Publisher", "Subscriber"),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }
