@@ -35,7 +35,7 @@ begin
                 perform tasker.events_queue_create(%L);
             end if;
             -- Visible at once to every PGMQ client, all of which look at the real clock.
-            insert into %s (vt, message) select clock_timestamp(), event from unnest(p_events) as e (event);
+            insert into %s (vt, message) select clock_timestamp(), unnest(p_events);
         end
         $body$ $$, 'events_insert:' || p_namespace, v_table, p_namespace, v_table);
 end
