@@ -51,6 +51,8 @@ class Outcome(NamedTuple):
     metadata: str | None
     expand: str | None = None
     """The steps that a decision or an analyzer adds, as JSON text (`functions/45_expand.sql`)."""
+    events: str | None = None
+    """The durable events that are sent if the outcome counts: a JSON array as text, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +181,13 @@ async def steps_finish(
     Outcomes whose lease or attempt is no longer ours change nothing and come back in `.superseded`.
     SQL: `functions/60_finish.sql`.
     """
+    *columns, events = zip(*outcomes, strict=True)
     return _taken(
         await connection.fetch(
-            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             worker,
-            *zip(*outcomes, strict=True),
+            *columns,
+            events if any(events) else None,
             namespaces,
             want,
             lease,

@@ -10,6 +10,9 @@
 -- step comes to is kept in enqueued_for_orchestration or enqueued_as_error_for_orchestration; once its task is over, a
 -- failure is final.
 --
+-- p_events are the durable events of each outcome, a JSON array or null (see events_send); null altogether when there are
+-- none, which costs nothing. Those of an outcome that does not count are not sent.
+--
 -- An outcome counts only while its step is in_progress, held by p_worker, at that attempt; otherwise it changes nothing
 -- and its step is listed in `superseded`. The task rows are locked first, in uuid order, and guard everything else:
 -- siblings finishing on two workers cannot deadlock, and the last of many parallel steps sees that it is the last.
@@ -21,7 +24,7 @@
 
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
-    p_retry_after interval[], p_metadata json[], p_expand json[],
+    p_retry_after interval[], p_metadata json[], p_expand json[], p_events jsonb[],
     p_namespaces text[], p_want int, p_lease interval, p_look boolean, p_tags text[]
 ) returns setof tasker.claimed
 language plpgsql
@@ -228,6 +231,19 @@ begin
             v_left := v_left || v_change.namespace;
         end if;
     end loop;
+
+    if p_events is not null and v_accepted is not null then
+        for v_change in
+            select t.namespace, array_agg(e.event order by o.position, e.position) as events
+            from unnest(p_task, p_events) with ordinality as o (task_uuid, events, position)
+            join tasker.tasks t on t.task_uuid = o.task_uuid
+            cross join lateral jsonb_array_elements(o.events) with ordinality as e (event, position)
+            where o.events is not null and o.position = any (v_accepted)
+            group by t.namespace
+        loop
+            perform tasker.events_send(v_change.namespace, v_change.events);
+        end loop;
+    end if;
 
     if v_limited then
         v_back := tasker.limits_release(
