@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-import asyncpg
-import pytest
-
 from tasker_host.db.migrate import migrate
 from tests.db.conftest import done, failed
 
@@ -58,10 +55,10 @@ async def test_a_result_reported_twice_sends_its_events_once(kernel):
 async def test_a_result_that_is_rolled_back_leaves_no_event(kernel):
     await kernel.submit(await kernel.template(ONE))
     (step,) = (await kernel.claim()).steps
-    with pytest.raises(asyncpg.DataError):
-        async with kernel.connection.transaction():
-            await kernel.finish(telling(done(step), "a.gone"))
-            await kernel.connection.execute("select 1/0")
+    transaction = kernel.connection.transaction()
+    await transaction.start()
+    await kernel.finish(telling(done(step), "a.gone"))
+    await transaction.rollback()
     assert await sent(kernel) == []
     assert (await kernel.finish(telling(done(step), "a.kept"))).superseded == []
     assert await sent(kernel) == ["a.kept"]
