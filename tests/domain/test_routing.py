@@ -37,7 +37,9 @@ def test_which_names_a_pattern_matches(pattern, name, expected):
     assert matcher(["never.this", pattern])(name) is expected
 
 
-@pytest.mark.parametrize("pattern", ["", ".", "a..b", "a.", ".a", "Payment.*", "a.b*", "a.***", "a b", "a.(b|c)", 5, None, "x" * 256])
+@pytest.mark.parametrize(
+    "pattern", ["", ".", "a..b", "a.", ".a", "Payment.*", "a.b*", "a.***", "a b", "a.(b|c)", 5, None, "x" * 256]
+)
 def test_what_is_no_pattern_is_told(pattern):
     assert pattern_problem(pattern)
 

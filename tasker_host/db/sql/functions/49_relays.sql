@@ -168,6 +168,7 @@ begin
                 get diagnostics v_more = row_count;
                 v_got := v_got + v_more;
                 exit when v_got >= p_want or v_looked < v_window;
+                v_window := least(v_window * 2, 1000);
             end loop;
         end if;
     end if;
