@@ -68,6 +68,8 @@ class Taken:
     """Namespaces that got work which this worker did not take itself."""
     next_due_seconds: float | None = None
     """Until the next message comes due; None when nothing waits for a time."""
+    relayed: bool = False
+    """Whether a relay got a durable event by this call."""
 
 
 class Checkpointed(NamedTuple):
@@ -245,6 +247,7 @@ def _taken(rows: list[Record]) -> Taken:
         superseded=[UUID(step) for step in summary.get("superseded", ())],
         left=summary.get("left", []),
         next_due_seconds=summary["next_due"],
+        relayed=summary.get("relayed", False),
     )
 
 

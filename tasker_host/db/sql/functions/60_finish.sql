@@ -20,7 +20,8 @@
 -- Without p_look the queues are not looked at: the worker knows that nothing waits there, and takes only successors.
 --
 -- The last row returned has no step; its summary is {"superseded": [step uuids], "ended": [task uuids],
--- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due}.
+-- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due, "relayed": whether a
+-- relay got an event}.
 
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
@@ -54,6 +55,7 @@ declare
     v_limited boolean := exists (select from tasker.limits where is_fixed);
     v_back text[];               -- namespaces with steps that had waited for room
     v_stopping uuid[];           -- tasks of which some steps are not to run any more
+    v_relayed boolean := false;  -- whether a relay got an event
 begin
     perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
     if cardinality(array_remove(p_expand::text[], null)) > 0 then
@@ -241,7 +243,7 @@ begin
             where o.events is not null and o.position = any (v_accepted)
             group by t.namespace
         loop
-            perform tasker.events_send(v_change.namespace, v_change.events);
+            v_relayed := tasker.events_send(v_change.namespace, v_change.events) or v_relayed;
         end loop;
     end if;
 
@@ -284,6 +286,7 @@ begin
         'superseded', case when cardinality(v_accepted) = cardinality(p_step) then '{}'
                       else array(select o.step from unnest(p_step) with ordinality as o (step, position)
                                  where o.position <> all (coalesce(v_accepted, '{}'))) end,
-        'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from nullif(v_next, 'infinity') - v_now)))::tasker.claimed;
+        'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from nullif(v_next, 'infinity') - v_now),
+        'relayed', v_relayed))::tasker.claimed;
 end
 $$;
