@@ -239,7 +239,7 @@ begin
         v_waiting := v_waiting || v_back;
         v_ranks := v_ranks || array(select null::bigint from unnest(v_back));
         if v_steps <> '{}' then
-            v_steps := tasker.steps_admit(v_steps, v_now);
+            select a.admitted, v_left || a.work_for into v_steps, v_left from tasker.steps_admit(v_steps, v_now) a;
         end if;
     end if;
     if v_stopping is not null then
