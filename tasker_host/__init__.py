@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
-    from tasker_host.hooks.records import Classifier, Handler, Middleware
+    from tasker_host.hooks.records import Classifier, Handler, HealthCheck, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
@@ -43,6 +43,7 @@ __all__ = [
     "Failed",
     "From",
     "Handler",
+    "HealthCheck",
     "Host",
     "Input",
     "Middleware",
@@ -81,7 +82,7 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "hooks.records": ("Classifier", "Handler", "Middleware"),
+    "hooks.records": ("Classifier", "Handler", "HealthCheck", "Middleware"),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }
