@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
+    from tasker_host.handlers.workflow import Workflow, workflow
     from tasker_host.hooks.records import Classifier, Handler, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
@@ -54,6 +55,7 @@ __all__ = [
     "Succeeded",
     "SyncClient",
     "TaskTemplate",
+    "Workflow",
     "batch_analyzer",
     "batch_worker",
     "decision_handler",
@@ -61,6 +63,7 @@ __all__ = [
     "hookimpl",
     "inputs",
     "step_handler",
+    "workflow",
 ]
 
 _HOMES = {
@@ -81,6 +84,7 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
+    "handlers.workflow": ("Workflow", "workflow"),
     "hooks.records": ("Classifier", "Handler", "Middleware"),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
