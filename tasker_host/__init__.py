@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
+    from tasker_host.handlers.workflow import Workflow, workflow
     from tasker_host.hooks.records import Classifier, Handler, HealthCheck, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
@@ -55,6 +56,7 @@ __all__ = [
     "Succeeded",
     "SyncClient",
     "TaskTemplate",
+    "Workflow",
     "batch_analyzer",
     "batch_worker",
     "decision_handler",
@@ -62,6 +64,7 @@ __all__ = [
     "hookimpl",
     "inputs",
     "step_handler",
+    "workflow",
 ]
 
 _HOMES = {
@@ -82,7 +85,16 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "hooks.records": ("Classifier", "Handler", "HealthCheck", "Middleware"),
+    "handlers.workflow": (
+        "Workflow",
+        "workflow",
+    ),
+    "hooks.records": (
+        "Classifier",
+        "Handler",
+        "HealthCheck",
+        "Middleware",
+    ),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

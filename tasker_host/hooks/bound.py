@@ -32,6 +32,8 @@ class Injected:
     key: str = ""
     type: str = ""
     required: bool = True
+    kind: Any = field(default=None, repr=False, compare=False)
+    """The type itself, where values are checked against one."""
 
     def __str__(self) -> str:
         """`quote: Quote ← value of step price_order`"""
