@@ -227,6 +227,7 @@ class Host:
                 poll_interval_seconds=settings.worker.poll_interval_seconds,
                 shutdown_grace_seconds=settings.worker.shutdown_grace_seconds,
                 result_max_bytes=settings.limits.result_max_bytes,
+                max_blocked_seconds=settings.worker.max_blocked_seconds,
                 tags=settings.worker.tags,
                 min_slots=settings.worker.min_slots,
                 max_slots=settings.worker.max_slots,

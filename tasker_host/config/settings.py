@@ -115,6 +115,9 @@ class WorkerSettings(_Section):
     process_slots: int = Field(ge=1, le=1_000, description="How many of them may be handlers that run in processes.")
     max_claim: int = Field(ge=1, le=10_000, description="Steps taken in one call at most.")
     lease_seconds: int = Field(ge=1, le=86_400, description="How long a silent worker keeps its steps.")
+    max_blocked_seconds: float = Field(
+        ge=0, le=86_400, description="How long a worker keeps its steps while a handler holds the interpreter."
+    )
     poll_interval_seconds: Seconds = Field(description="Pause between polls.")
     aging_interval_seconds: Seconds = Field(description="Waiting this long counts as much as one level of priority.")
     handler_timeout_seconds: Seconds = Field(description="How long a handler may run when its step does not say.")
