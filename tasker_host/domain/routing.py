@@ -69,7 +69,7 @@ def key_problem(path: object) -> str | None:
 
 
 def pattern_regex(pattern: str) -> str:
-    """The names of a pattern as an expression that Python and PostgreSQL read alike, matched against `.` and the name."""
+    """The names of a pattern as an expression that Python and PostgreSQL read alike, matched against `.` and name."""
     if pattern == "*":
         return "^.*$"
     parts = (
