@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
-    from tasker_host.hooks.records import Classifier, Handler, HealthCheck, Middleware
+    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
@@ -40,6 +40,7 @@ __all__ = [
     "Client",
     "Cursor",
     "Decision",
+    "Executor",
     "Failed",
     "From",
     "Handler",
@@ -82,7 +83,7 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "hooks.records": ("Classifier", "Handler", "HealthCheck", "Middleware"),
+    "hooks.records": ("Classifier", "Executor", "Handler", "HealthCheck", "Middleware"),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

@@ -83,8 +83,6 @@ class Worker:
             self._finished,
             transaction=lambda: StepTransaction(self._database, self._finish_on),
             committed=self._committed,
-            thread_slots=options.thread_slots,
-            process_slots=options.process_slots,
             result_max_bytes=options.result_max_bytes,
             classifiers=classifiers,
             middleware=middleware,
@@ -229,7 +227,6 @@ class Worker:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await asyncio.to_thread(leases.stop)
-            self._slots.close()
             self._calls.close()
 
     # The loop ---------------------------------------------------------------------------------------------------------
