@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from tasker_host.handlers.step import StepHandler
     from tasker_host.handlers.workflow import Workflow, workflow
-    from tasker_host.hooks.records import Classifier, Handler, HealthCheck, Middleware
+    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
@@ -41,6 +41,7 @@ __all__ = [
     "Client",
     "Cursor",
     "Decision",
+    "Executor",
     "Failed",
     "From",
     "Handler",
@@ -85,16 +86,8 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "handlers.workflow": (
-        "Workflow",
-        "workflow",
-    ),
-    "hooks.records": (
-        "Classifier",
-        "Handler",
-        "HealthCheck",
-        "Middleware",
-    ),
+    "handlers.workflow": ("Workflow", "workflow",),
+    "hooks.records": ("Classifier", "Executor", "Handler", "HealthCheck", "Middleware",),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

@@ -40,6 +40,7 @@ from tasker_host.registry.build import registry_of
 from tasker_host.registry.compose import Registry
 from tasker_host.runtime.health import Finding, Health, Status
 from tasker_host.runtime.supervise import Supervisor
+from tasker_host.worker.builtin import own_plugin
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.options import WorkerOptions
 
@@ -144,7 +145,13 @@ class Host:
     async def _start(self) -> None:
         stack = self._stack
         stack.callback(self.health.stopped)
-        roster = load_plugins(self.config, bind=bind, extra=self._plugins, entry_points=self._entry_points)
+        roster = load_plugins(
+            self.config,
+            bind=bind,
+            own=own_plugin(self.config),
+            extra=self._plugins,
+            entry_points=self._entry_points,
+        )
         self._log_faults(roster)
         roster.check_required()
         self.registry = registry_of(roster, self.config)
@@ -220,8 +227,6 @@ class Host:
             WorkerOptions(
                 mode=settings.worker.mode,
                 slots=settings.worker.slots,
-                thread_slots=settings.worker.thread_slots,
-                process_slots=settings.worker.process_slots,
                 max_claim=settings.worker.max_claim,
                 lease=timedelta(seconds=settings.worker.lease_seconds),
                 poll_interval_seconds=settings.worker.poll_interval_seconds,

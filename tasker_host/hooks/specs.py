@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from tasker_host.domain.template import TaskTemplate
-from tasker_host.hooks.records import Classifier, HealthCheck, Middleware
+from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware
 
 if TYPE_CHECKING:
     import click
@@ -97,10 +97,23 @@ def tasker_classifiers(settings: Any) -> Iterable[Classifier]:  # type: ignore[e
 
 
 @hookspec
+def tasker_executors(settings: Any) -> Iterable[Executor]:  # type: ignore[empty-body]
+    """Where handlers may run beside the event loop: a cluster, a pool of their own.
+
+    **Called** once, after `tasker_classifiers`.
+    **Return** `Executor` records; handlers of any plugin name them in `runs_in`. `thread` and `process` are the host's
+    own. What an executor needs open is opened in `tasker_lifespan`.
+    **If it raises**, the plugin fails. What `submit` or its future raises is a failure of the step that may be tried
+    again (`EXECUTOR_FAILED`). A plugin whose handler names an executor that nobody gives fails.
+    **Since** 0.1.
+    """
+
+
+@hookspec
 def tasker_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
     """More commands for `tasker`.
 
-    **Called** once, after `tasker_classifiers`.
+    **Called** once, after `tasker_executors`.
     **Return** click commands or groups; their names become nouns of the `tasker` command.
     **If it raises**, the plugin fails.
     **Since** 0.1.

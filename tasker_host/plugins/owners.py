@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tasker_host.plugins.fault import Fault, FaultyError, Stage
-from tasker_host.plugins.roster import Contribution
+from tasker_host.plugins.roster import OWN, Contribution
 
 HOST_CHECKS = ("database", "plugins", "worker")
 """Names of the host's own health checks."""
@@ -46,7 +46,8 @@ class Owners:
         ]
         if faults:
             raise FaultyError(faults)
-        self._owners |= {(kind, name): f"plugin '{contribution.plugin}'" for _, kind, name in names}
+        owner = _HOST if contribution.plugin == OWN else f"plugin '{contribution.plugin}'"
+        self._owners |= {(kind, name): owner for _, kind, name in names}
 
 
 def _taken(hook: str, kind: str, name: str, owner: str) -> Fault:
@@ -59,5 +60,6 @@ def _names(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     yield from (("tasker_handlers", "handler", handler.name) for handler in contribution.handlers)
     yield from (("tasker_templates", "template", template.label) for template in contribution.templates)
     yield from (("tasker_middleware", "middleware", middleware.name) for middleware in contribution.middleware)
+    yield from (("tasker_executors", "executor", executor.name) for executor in contribution.executors)
     yield from (("tasker_commands", "command", str(command.name)) for command in contribution.commands)
     yield from (("tasker_health", "health check", check.name) for check in contribution.health)

@@ -14,8 +14,11 @@ from pydantic import BaseModel
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
-from tasker_host.hooks.records import Classifier, HealthCheck, Middleware
+from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware
 from tasker_host.plugins.fault import Fault
+
+OWN = "host"
+"""The name under which the host itself gives what it has."""
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any] | None]
 """Calls the plugin's `tasker_lifespan` with the host."""
@@ -43,6 +46,7 @@ class Contribution:
     templates: tuple[TaskTemplate, ...] = ()
     middleware: tuple[Middleware, ...] = ()
     classifiers: tuple[Classifier, ...] = ()
+    executors: tuple[Executor, ...] = ()
     commands: tuple[click.Command, ...] = ()
     health: tuple[HealthCheck, ...] = ()
     routes: tuple[Any, ...] = ()
@@ -56,6 +60,7 @@ class Contribution:
             "templates": len(self.templates),
             "middleware": len(self.middleware),
             "classifiers": len(self.classifiers),
+            "executors": len(self.executors),
             "commands": len(self.commands),
             "health checks": len(self.health),
             "routes": len(self.routes),
@@ -79,6 +84,11 @@ class Plugin:
     faults: tuple[Fault, ...] = ()
     contribution: Contribution | None = field(default=None, repr=False)
     note: str = ""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this is the host itself, which is no plugin that somebody installed."""
+        return self.name == OWN
 
     def failed(self, *faults: Fault) -> Plugin:
         """The same plugin without anything it gave."""

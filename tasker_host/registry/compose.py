@@ -17,7 +17,7 @@ from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.errors import Problem
 from tasker_host.handlers.resolve import HandlerNames
 from tasker_host.hooks.bound import BindError, BoundHandler
-from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.hooks.records import Classifier, Executor, Middleware
 from tasker_host.registry.plan import Expand, StepPlan
 
 
@@ -42,10 +42,12 @@ class Registry:
         *,
         middleware: Sequence[Middleware] = (),
         classifiers: Sequence[Classifier] = (),
+        executors: Iterable[Executor] = (),
     ) -> None:
         self.handlers = HandlerNames(handlers)
         self.middleware = tuple(middleware)
         self.classifiers = tuple(classifiers)
+        self.executors = {executor.name: executor for executor in executors}
         self._defaults = defaults
         self._templates = {(t.namespace_name, t.name, t.version): t for t in templates}
         self._latest: dict[tuple[str, str], str] = {}
@@ -98,8 +100,7 @@ class Registry:
                 backoff=effective(step.retry, self._defaults.backoff),
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
-                in_thread=handler.runs_in == "thread",
-                in_process=handler.runs_in == "process",
+                executor=self.executors.get(handler.runs_in),
                 is_plain=check_result is None and expand is None and handler.returns is None,
                 check_result=check_result,
                 expand=expand,

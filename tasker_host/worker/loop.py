@@ -84,8 +84,6 @@ class Worker:
             self._finished,
             transaction=lambda: StepTransaction(self._database, self._finish_on),
             committed=self._committed,
-            thread_slots=options.thread_slots,
-            process_slots=options.process_slots,
             result_max_bytes=options.result_max_bytes,
             classifiers=classifiers,
             middleware=middleware,
@@ -233,7 +231,6 @@ class Worker:
             await asyncio.to_thread(leases.stop)
             if pulse is not None:
                 await asyncio.to_thread(pulse.stop)
-            self._slots.close()
             self._calls.close()
 
     def _pulse(self) -> Pulse | None:

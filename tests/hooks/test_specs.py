@@ -19,6 +19,7 @@ HOOKS = {
     "tasker_templates": ("settings",),
     "tasker_middleware": ("settings",),
     "tasker_classifiers": ("settings",),
+    "tasker_executors": ("settings",),
     "tasker_commands": (),
     "tasker_health": ("settings",),
     "tasker_routes": ("settings",),
