@@ -25,6 +25,7 @@ TaskerError
 └── HandlerError              raised by handlers: the step failed
     ├── RetryableError        another attempt may succeed                          RETRYABLE
     └── PermanentError        no further attempt can succeed                       PERMANENT
+        └── TargetGone        raised by relays: the target wants nothing any more  TARGET_GONE
 
 `code` is stable and is what API clients and scripts compare. `str(error)` says what, where, what was found and what to
 do.
@@ -190,3 +191,9 @@ class RetryableError(HandlerError):
 class PermanentError(HandlerError):
     code = "PERMANENT"
     retryable = False
+
+
+class TargetGone(PermanentError):
+    """Raised by a relay's `deliver`: nothing is delivered to this target until somebody resumes the relay."""
+
+    code = "TARGET_GONE"

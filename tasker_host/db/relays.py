@@ -221,6 +221,11 @@ async def queue_retain(database: Database, queue: str, age: timedelta, *, archiv
 _RETAIN_BATCH = 1_000
 
 
+async def consumed_retain(database: Database, age: timedelta) -> int:
+    """Forgets what consumers did longer ago than `age`; how many events."""
+    return int(await database.fetchval("select tasker.consumed_retain($1)", age))
+
+
 async def event_queues(database: Database) -> list[str]:
     """The queues of namespaces and bindings, which consumers outside read."""
     return [row[0] for row in await database.fetch("select * from tasker.event_queues() q order by q")]
