@@ -86,8 +86,17 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "handlers.workflow": ("Workflow", "workflow",),
-    "hooks.records": ("Classifier", "Executor", "Handler", "HealthCheck", "Middleware",),
+    "handlers.workflow": (
+        "Workflow",
+        "workflow",
+    ),
+    "hooks.records": (
+        "Classifier",
+        "Executor",
+        "Handler",
+        "HealthCheck",
+        "Middleware",
+    ),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

@@ -13,7 +13,7 @@ import orjson
 from tasker_host.db.database import Database
 from tasker_host.db.queries import Row
 from tasker_host.domain.json import loads
-from tasker_host.domain.routing import pattern_regex
+from tasker_host.domain.patterns import pattern_regex
 
 Kind = Literal["delivered", "retried", "held", "dead", "gone", "released"]
 """What became of a delivery; see `relay_round` in SQL."""

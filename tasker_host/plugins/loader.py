@@ -124,6 +124,8 @@ class _Loader:
             middleware=collector.middleware(),
             classifiers=collector.classifiers(),
             executors=executors(collector),
+            publishers=collector.publishers(plugin.name),
+            subscribers=collector.subscribers(),
             commands=collector.commands(),
             health=health_checks(collector),
             routes=collector.routes(plugin.name),

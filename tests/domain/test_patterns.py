@@ -1,10 +1,10 @@
-"""Which durable events a binding or a relay chooses."""
+"""Which events a pattern chooses."""
 
 from __future__ import annotations
 
 import pytest
 
-from tasker_host.domain.routing import matcher, pattern_problem
+from tasker_host.domain.patterns import matches, pattern_problem
 
 MATCHES = [
     ("payment.processed", "payment.processed", True),
@@ -34,7 +34,7 @@ MATCHES = [
 @pytest.mark.parametrize(("pattern", "name", "expected"), MATCHES)
 def test_which_names_a_pattern_matches(pattern, name, expected):
     assert pattern_problem(pattern) is None
-    assert matcher(["never.this", pattern])(name) is expected
+    assert matches(pattern, name) is expected
 
 
 @pytest.mark.parametrize(
@@ -44,5 +44,9 @@ def test_what_is_no_pattern_is_told(pattern):
     assert pattern_problem(pattern)
 
 
-def test_no_patterns_match_nothing():
-    assert not matcher([])("payment.processed")
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("*", False), ("**", False), ("#.finished", False), ("host.**", True), ("host.step.*", True)],
+)
+def test_the_happenings_of_the_host_are_matched_by_patterns_that_begin_with_host_only(pattern, expected):
+    assert matches(pattern, "host.step.finished") is expected
