@@ -20,6 +20,8 @@ HOOKS = {
     "tasker_middleware": ("settings",),
     "tasker_classifiers": ("settings",),
     "tasker_executors": ("settings",),
+    "tasker_publishers": ("settings",),
+    "tasker_subscribers": ("settings",),
     "tasker_commands": (),
     "tasker_health": ("settings",),
     "tasker_routes": ("settings",),
