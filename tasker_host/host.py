@@ -152,6 +152,7 @@ class Host:
         self.roster = roster
         if self._with_worker:
             await self._enter_lifespans(roster)
+            self._stack.push_async_callback(self.registry.close)
         await self._compose()
         await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import structlog
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import BatchConfig, Batches, batches_of
@@ -16,9 +19,12 @@ from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.errors import Problem
 from tasker_host.handlers.resolve import HandlerNames
+from tasker_host.handlers.returns import result_check
 from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.registry.plan import Expand, StepPlan
+
+log = structlog.get_logger("tasker.registry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,18 @@ class Registry:
         for namespace, name, version in sorted(self._templates, key=lambda key: _ordered(key[2])):
             self._latest[namespace, name] = version
         self._problems = {key: self._problems_of(template) for key, template in self._templates.items()}
+
+    async def close(self) -> None:
+        """Closes what handlers hold open; none of them runs any more."""
+        for close in dict.fromkeys(handler.close for handler in self.handlers if handler.close is not None):
+            try:
+                left = close()
+                if inspect.isawaitable(left):
+                    await left
+            except Exception as error:
+                log.warning(
+                    "a handler could not be closed", handler=getattr(close, "__qualname__", ""), error=str(error)
+                )
 
     def templates(self) -> list[TaskTemplate]:
         """All of them, available or not, by namespace, name and version."""
@@ -88,6 +106,7 @@ class Registry:
                 check_result = _result_check(step)
             except (BindError, InvalidSchema):
                 continue
+            check_returned = result_check(handler.returns)
             expand = self._expander(template, step, handler)
             plans[step.name] = StepPlan(
                 template=template,
@@ -100,7 +119,8 @@ class Registry:
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
                 in_thread=handler.runs_in == "thread",
                 in_process=handler.runs_in == "process",
-                is_plain=check_result is None and expand is None and handler.returns is None,
+                is_plain=check_result is None and expand is None and check_returned is None,
+                check_returned=check_returned,
                 check_result=check_result,
                 expand=expand,
             )

@@ -10,6 +10,7 @@ from tasker_host.domain.backoff import BackoffPolicy
 from tasker_host.domain.expansion import NewStep
 from tasker_host.domain.schema import SchemaCheck
 from tasker_host.domain.template import StepDefinition, TaskTemplate
+from tasker_host.handlers.returns import ResultCheck
 from tasker_host.hooks.bound import BoundHandler
 
 Expand = Callable[[Any], tuple[Any, list[NewStep]]]
@@ -31,6 +32,8 @@ class StepPlan:
     in_process: bool = False
     is_plain: bool = True
     """Whether any JSON value that the handler returns is the step's value: nothing else is checked or added."""
+    check_returned: ResultCheck | None = None
+    """By the type that the handler says it returns."""
     check_result: SchemaCheck | None = None
     """By the step's `result_schema`."""
     expand: Expand | None = None
