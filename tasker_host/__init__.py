@@ -39,7 +39,8 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
-    from tasker_host.hooks.records import Classifier, Handler, Middleware
+    from tasker_host.handlers.workflow import Workflow, workflow
+    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
@@ -64,9 +65,11 @@ __all__ = [
     "Cursor",
     "Decision",
     "DecisionHandler",
+    "Executor",
     "Failed",
     "From",
     "Handler",
+    "HealthCheck",
     "Host",
     "Input",
     "Middleware",
@@ -78,6 +81,7 @@ __all__ = [
     "Succeeded",
     "SyncClient",
     "TaskTemplate",
+    "Workflow",
     "api_handler",
     "batch_analyzer",
     "batch_worker",
@@ -86,6 +90,7 @@ __all__ = [
     "hookimpl",
     "inputs",
     "step_handler",
+    "workflow",
 ]
 
 _HOMES = {
@@ -118,7 +123,17 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "hooks.records": ("Classifier", "Handler", "Middleware"),
+    "handlers.workflow": (
+        "Workflow",
+        "workflow",
+    ),
+    "hooks.records": (
+        "Classifier",
+        "Executor",
+        "Handler",
+        "HealthCheck",
+        "Middleware",
+    ),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

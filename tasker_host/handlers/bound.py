@@ -27,6 +27,8 @@ __all__ = ["BindError", "BoundHandler", "bind"]
 _MOST_NAME = 500
 """Characters; what `handler.callable` of a template allows."""
 
+_FINDABLE = "it must be a function or class at the top of a module that can be imported"
+
 
 def bind(given: object, *, plugin: str, settings: BaseModel | None) -> list[BoundHandler]:
     """The handlers that `given` is, one for each of its names: a decorated function, a `StepHandler` class or instance,
@@ -97,14 +99,13 @@ def _bound(
     if is_async and named.runs_in == "thread":
         problems.append("runs_in is 'thread', but it is an async function, which runs on the event loop")
     source: bytes | None = None
-    if named.runs_in == "process" and not problems:
+    not_sent = ""
+    if named.runs_in not in (None, "loop", "thread") and not problems:
         try:
             source = _source(named, function if handler is None else handler, plugin, settings)
         except Exception as error:
-            problems.append(
-                f"runs_in is 'process', but another process cannot find it: {error}; it must be a function or class at"
-                " the top of a module that can be imported"
-            )
+            # Whether that matters is up to the executor, which another plugin may give.
+            not_sent = f"another process cannot find it: {error}; {_FINDABLE}"
     if problems:
         raise BindError(f"{where}: {problem}" for problem in problems)
     for_method = None
@@ -125,6 +126,7 @@ def _bound(
         for_method,
         returned_type(function),
         source,
+        not_sent,
         named.worker_template,
         named.kind,
         config_schema=None if handler is None else handler.config_schema(),
@@ -179,8 +181,8 @@ def _wrong_options(named: Named) -> list[str]:
         problems.append(f"the name must be text of 1 to {_MOST_NAME} characters without spaces (got {name!r})")
     if not isinstance(named.version, str) or not named.version:
         problems.append(f"the version must be text like '1.0.0' (got {named.version!r})")
-    if named.runs_in not in (None, "loop", "thread", "process"):
-        problems.append(f"runs_in must be 'loop', 'thread' or 'process' (got {named.runs_in!r})")
+    if not isinstance(named.runs_in, str | None) or named.runs_in == "":
+        problems.append(f"runs_in must be 'loop', or the name of an executor like 'thread' (got {named.runs_in!r})")
     if not isinstance(named.worker_template, str | None):
         problems.append(f"worker_template must be the name of a step (got {named.worker_template!r})")
     if not isinstance(named.aliases, tuple | list) or not all(map(_is_name, named.aliases)):

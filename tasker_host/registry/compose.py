@@ -21,7 +21,9 @@ from tasker_host.errors import Problem
 from tasker_host.handlers.resolve import HandlerNames
 from tasker_host.handlers.returns import result_check
 from tasker_host.hooks.bound import BindError, BoundHandler
-from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.hooks.publisher import BoundPublisher
+from tasker_host.hooks.records import Classifier, Executor, Middleware, Subscriber
+from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
 from tasker_host.registry.plan import Expand, StepPlan
 
 log = structlog.get_logger("tasker.registry")
@@ -48,10 +50,16 @@ class Registry:
         *,
         middleware: Sequence[Middleware] = (),
         classifiers: Sequence[Classifier] = (),
+        executors: Iterable[Executor] = (),
+        publishers: Iterable[BoundPublisher] = (),
+        subscribers: Sequence[Subscriber] = (),
     ) -> None:
         self.handlers = HandlerNames(handlers)
+        self.publishers = {publisher.name: publisher for publisher in publishers}
+        self.subscribers = tuple(subscribers)
         self.middleware = tuple(middleware)
         self.classifiers = tuple(classifiers)
+        self.executors = {executor.name: executor for executor in executors}
         self._defaults = defaults
         self._templates = {(t.namespace_name, t.name, t.version): t for t in templates}
         self._latest: dict[tuple[str, str], str] = {}
@@ -104,7 +112,8 @@ class Registry:
                     step.handler.callable, method=step.handler.method, resolver=step.handler.resolver
                 )
                 check_result = _result_check(step)
-            except (BindError, InvalidSchema):
+                events = event_plans(step, self.publishers)
+            except (BindError, InvalidSchema, UnknownPublisher):
                 continue
             check_returned = result_check(handler.returns)
             expand = self._expander(template, step, handler)
@@ -117,12 +126,12 @@ class Registry:
                 backoff=effective(step.retry, self._defaults.backoff),
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
-                in_thread=handler.runs_in == "thread",
-                in_process=handler.runs_in == "process",
+                executor=self.executors.get(handler.runs_in),
                 is_plain=check_result is None and expand is None and check_returned is None,
                 check_returned=check_returned,
                 check_result=check_result,
                 expand=expand,
+                events=events,
             )
         return plans
 
@@ -165,6 +174,7 @@ class Registry:
                 _result_check(step)
             except InvalidSchema as error:
                 problems.append(Problem(where, f"result_schema is itself not valid: {error}"))
+            problems += [Problem(where, problem) for problem in event_problems(step, self.publishers)]
         return tuple(problems)
 
 

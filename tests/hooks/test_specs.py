@@ -19,7 +19,10 @@ HOOKS = {
     "tasker_templates": ("settings",),
     "tasker_middleware": ("settings",),
     "tasker_classifiers": ("settings",),
+    "tasker_executors": ("settings",),
     "tasker_commands": (),
+    "tasker_health": ("settings",),
+    "tasker_routes": ("settings",),
     "tasker_lifespan": ("settings", "host"),
 }
 
