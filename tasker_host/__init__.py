@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
     from tasker_host.domain.template import TaskTemplate
     from tasker_host.errors import PermanentError, RetryableError
+    from tasker_host.handlers.aggregation import BatchAggregationScenario, BatchWorkerOutcome
+    from tasker_host.handlers.api import ApiHandler, api_handler
+    from tasker_host.handlers.api_client import ApiClient, AsyncApiClient
+    from tasker_host.handlers.api_response import (
+        ApiConnectionError,
+        ApiError,
+        ApiResponse,
+        ApiTimeoutError,
+        CircuitOpenError,
+    )
+    from tasker_host.handlers.batchable import Batchable
+    from tasker_host.handlers.decision import DecisionHandler
     from tasker_host.handlers.declare import (
         From,
         Input,
@@ -33,14 +45,26 @@ if TYPE_CHECKING:
     from tasker_host.host import Host
 
 __all__ = [
+    "ApiClient",
+    "ApiConnectionError",
+    "ApiError",
+    "ApiHandler",
+    "ApiResponse",
+    "ApiTimeoutError",
+    "AsyncApiClient",
+    "BatchAggregationScenario",
     "BatchConfig",
     "BatchWorkerContext",
+    "BatchWorkerOutcome",
+    "Batchable",
     "Batches",
     "Checkpoint",
+    "CircuitOpenError",
     "Classifier",
     "Client",
     "Cursor",
     "Decision",
+    "DecisionHandler",
     "Executor",
     "Failed",
     "From",
@@ -58,6 +82,7 @@ __all__ = [
     "SyncClient",
     "TaskTemplate",
     "Workflow",
+    "api_handler",
     "batch_analyzer",
     "batch_worker",
     "decision_handler",
@@ -75,6 +100,18 @@ _HOMES = {
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),
     "domain.template": ("TaskTemplate",),
     "errors": ("PermanentError", "RetryableError"),
+    "handlers.aggregation": ("BatchAggregationScenario", "BatchWorkerOutcome"),
+    "handlers.api": ("ApiHandler", "api_handler"),
+    "handlers.api_client": ("ApiClient", "AsyncApiClient"),
+    "handlers.api_response": (
+        "ApiConnectionError",
+        "ApiError",
+        "ApiResponse",
+        "ApiTimeoutError",
+        "CircuitOpenError",
+    ),
+    "handlers.batchable": ("Batchable",),
+    "handlers.decision": ("DecisionHandler",),
     "handlers.declare": (
         "From",
         "Input",

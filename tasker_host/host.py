@@ -165,6 +165,7 @@ class Host:
         self.roster = roster
         if self._with_worker:
             await self._enter_lifespans(roster)
+            self._stack.push_async_callback(self.registry.close)
         await self._compose()
         if self._with_worker:
             await self._start_events()

@@ -11,6 +11,7 @@ from tasker_host.domain.expansion import NewStep
 from tasker_host.domain.publishing import Result
 from tasker_host.domain.schema import SchemaCheck
 from tasker_host.domain.template import EventDeclaration, StepDefinition, TaskTemplate
+from tasker_host.handlers.returns import ResultCheck
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import DEFAULT, BoundPublisher
 from tasker_host.hooks.records import Executor
@@ -53,6 +54,8 @@ class StepPlan:
     """Where the handler runs; None: on the event loop."""
     is_plain: bool = True
     """Whether any JSON value that the handler returns is the step's value: nothing else is checked or added."""
+    check_returned: ResultCheck | None = None
+    """By the type that the handler says it returns."""
     check_result: SchemaCheck | None = None
     """By the step's `result_schema`."""
     expand: Expand | None = None
