@@ -24,6 +24,10 @@ from tasker_host.db.listen import ENDED, REQUESTS, Doorbell, Listener, work
 from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
+from tasker_host.events.build import EventOptions
+from tasker_host.events.builtin import BuiltIn
+from tasker_host.events.hub import PLUGIN_FAILED, Events
+from tasker_host.events.tasks import TaskNews
 from tasker_host.handlers.bound import bind
 from tasker_host.orchestration.catalog import Catalog
 from tasker_host.orchestration.check import submit_options
@@ -81,6 +85,7 @@ class Host:
         self.watch: Watch
         self.operations: Operations
         self.sweeper: Sweeper
+        self.events: Events
         self.worker: Worker | None = None
         self.opened: Opened
         self._plugins = plugins
@@ -153,6 +158,8 @@ class Host:
         if self._with_worker:
             await self._enter_lifespans(roster)
         await self._compose()
+        if self._with_worker:
+            await self._start_events()
         await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):
             self.health.add(check.__name__.removeprefix("_check_"), check)
@@ -174,7 +181,32 @@ class Host:
         self.operations = Operations(self.database, self.ring)
         self.sweeper = Sweeper(self.database, sweep_options(settings), on_ended=self._swept)
         self.submissions = Submissions(self.catalog, submit_options(settings), _Runner(self))
+        self.events = self._events()
+        self._news = TaskNews(self.events, self.database)
         self._requests = RequestQueue(self.database, self.catalog, self.submissions, self.ring)
+
+    def _events(self) -> Events:
+        settings = self.config.settings.events
+        return Events(
+            EventOptions(settings.message_max_bytes, settings.include_step, settings.publisher_timeout_seconds),
+            publishers=self.registry.publishers.values(),
+            subscribers=self.registry.subscribers,
+            built_in=BuiltIn(log=settings.log, metrics=settings.metrics),
+            subscriber_timeout_seconds=settings.subscriber_timeout_seconds,
+            fired_by=self._worker_id,
+        )
+
+    async def _start_events(self) -> None:
+        """The fast path; it ends after the worker, and before what plugins opened for their subscribers."""
+        self.events.bus.start()
+        self._stack.push_async_callback(self._stop_events)
+        for plugin in self.roster.faulty():
+            told = {"plugin": plugin.name, "status": str(plugin.status), "faults": [str(f) for f in plugin.faults]}
+            self.events.happened(PLUGIN_FAILED, told)
+
+    async def _stop_events(self) -> None:
+        await self._news.tell()
+        await self.events.bus.close(drain_seconds=self.config.settings.events.drain_seconds)
 
     async def _start_loops(self) -> None:
         supervisor = self._supervisor
@@ -192,6 +224,9 @@ class Host:
         if self._with_worker:
             supervisor.start("deadlines", self.sweeper.keep_deadlines)
             supervisor.start("sweep", self.sweeper.run)
+            supervisor.start("news", self._news.run)
+            every = self.config.settings.events.ledger_seconds
+            supervisor.start("ledger", lambda: self.events.ledger.keep(self.database, every))
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
@@ -236,7 +271,8 @@ class Host:
             classifiers=self.registry.classifiers,
             middleware=self.registry.middleware,
             on_connected=self._worker_connected.set,
-            on_ended=self.watch.ended,
+            on_ended=self._ended,
+            events=self.events,
         )
         if self._grace_ends is not None:
             self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
@@ -251,8 +287,12 @@ class Host:
         else:
             self._requests.look()
 
-    def _swept(self, tasks: list[UUID]) -> None:
+    def _ended(self, tasks: list[UUID]) -> None:
         self.watch.ended(tasks)
+        self._news.ended(tasks)
+
+    def _swept(self, tasks: list[UUID]) -> None:
+        self._ended(tasks)
         self.doorbell.ring([ENDED])
 
     def _beat(self) -> Beat:

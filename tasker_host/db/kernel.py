@@ -29,6 +29,7 @@ class Claimed(NamedTuple):
     max_attempts: int
     msg_id: int
     correlation_id: UUID
+    parent_correlation_id: UUID | None
     context: str
     values: str | None
     inputs: str | None

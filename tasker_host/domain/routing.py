@@ -1,20 +1,14 @@
 """Patterns by which durable events are routed to queues and relays, and the expressions that PostgreSQL matches.
 
-A name is segments with dots between them. In a pattern `*` stands for one segment, `**` or `#` for any number of them,
-none included; `*` alone is every name.
-
-    payment.processed     that name
-    payment.*             payment.processed, not payment.card.processed
-    payment.**            both
-    #                     everything
+They are those of `domain.patterns`, and `#` besides, as AMQP and PGMQ write it: any number of segments.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 
-_SEGMENT = re.compile(r"[a-z0-9_]+")
+from tasker_host.domain.patterns import check_pattern
+
 _ANY = ("**", "#")
 MOST_CHARACTERS = 255
 
@@ -30,17 +24,15 @@ _OWN_ENDS = {
 
 
 def pattern_problem(pattern: object) -> str | None:
-    """Why that is no pattern; None when it is one."""
+    """Why durable events cannot be chosen by that; None when they can. Here `#` is another way to write `**`."""
     if not isinstance(pattern, str):
-        return f"must be text (got {pattern!r:.80})"
-    if not 1 <= len(pattern) <= MOST_CHARACTERS:
-        return f"must have from 1 to {MOST_CHARACTERS} characters (got {len(pattern)})"
-    for segment in pattern.split("."):
-        if segment != "*" and segment not in _ANY and not _SEGMENT.fullmatch(segment):
-            return (
-                f"{pattern!r} is no pattern of event names: {segment!r} is neither a segment (a-z, 0-9, _) nor"
-                " * (one segment) nor ** (any number)"
-            )
+        return f"a pattern must be text (got {pattern!r:.80})"
+    if len(pattern) > MOST_CHARACTERS:
+        return f"a pattern must have at most {MOST_CHARACTERS} characters (got {len(pattern)})"
+    try:
+        check_pattern(".".join("**" if segment == "#" else segment for segment in pattern.split(".")))
+    except ValueError as error:
+        return f"a pattern {error}" if not pattern else str(error)
     return None
 
 
@@ -69,7 +61,7 @@ def key_problem(path: object) -> str | None:
 
 
 def pattern_regex(pattern: str) -> str:
-    """The names of a pattern as an expression that Python and PostgreSQL read alike, matched against `.` and the name."""
+    """The names of a pattern as an expression of PostgreSQL (and Python), matched against `.` and the name."""
     if pattern == "*":
         return "^.*$"
     parts = (
@@ -77,14 +69,3 @@ def pattern_regex(pattern: str) -> str:
         for segment in pattern.split(".")
     )
     return f"^{''.join(parts)}$"
-
-
-def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a name matches one of the patterns."""
-    found = [re.compile(pattern_regex(pattern)) for pattern in patterns]
-
-    def matches(name: str) -> bool:
-        dotted = f".{name}"
-        return any(one.search(dotted) for one in found)
-
-    return matches

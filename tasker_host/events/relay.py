@@ -228,6 +228,7 @@ class RelayLoop:
             await asyncio.sleep(0)
             return
         now = self._clock()
+        wait: float | None
         if self.breaker.state is BreakerState.OPEN:
             wait = self.breaker.retry_after
         elif self._want() and not (self._may_wait and now < self._look_at):

@@ -43,7 +43,7 @@ class Relays:
             log.warning("configured relays are given by no plugin here", relays=missing)
 
     async def bind(self) -> None:
-        """Makes what is bound that which is configured, and keeps events for every relay, whether it runs here or not."""
+        """What is configured is bound, and nothing else; every relay is given its events, whether it runs here or not."""
         bindings = [
             Binding(one.queue, one.pattern, sorted(one.namespaces), one.ordered_by or None)
             for one in self._settings.bindings

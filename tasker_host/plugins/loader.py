@@ -107,6 +107,8 @@ class _Loader:
             templates,
             collector.middleware(),
             collector.classifiers(),
+            collector.publishers(plugin.name),
+            collector.subscribers(),
             collector.commands(),
             self._lifespan(module, settings),
             warnings,
@@ -218,4 +220,6 @@ def _names(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     yield from (("tasker_handlers", "handler", handler.name) for handler in contribution.handlers)
     yield from (("tasker_templates", "template", template.label) for template in contribution.templates)
     yield from (("tasker_middleware", "middleware", middleware.name) for middleware in contribution.middleware)
+    yield from (("tasker_publishers", "publisher", publisher.name) for publisher in contribution.publishers)
+    yield from (("tasker_subscribers", "subscriber", subscriber.name) for subscriber in contribution.subscribers)
     yield from (("tasker_commands", "command", str(command.name)) for command in contribution.commands)

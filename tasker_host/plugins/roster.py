@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
-from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.hooks.publisher import BoundPublisher
+from tasker_host.hooks.records import Classifier, Middleware, Subscriber
 from tasker_host.plugins.fault import Fault
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any] | None]
@@ -42,6 +43,8 @@ class Contribution:
     templates: tuple[TaskTemplate, ...] = ()
     middleware: tuple[Middleware, ...] = ()
     classifiers: tuple[Classifier, ...] = ()
+    publishers: tuple[BoundPublisher, ...] = ()
+    subscribers: tuple[Subscriber, ...] = ()
     commands: tuple[click.Command, ...] = ()
     lifespan: Lifespan | None = None
     warnings: tuple[Problem, ...] = ()
@@ -53,6 +56,8 @@ class Contribution:
             "templates": len(self.templates),
             "middleware": len(self.middleware),
             "classifiers": len(self.classifiers),
+            "publishers": len(self.publishers),
+            "subscribers": len(self.subscribers),
             "commands": len(self.commands),
         }
         return {kind: count for kind, count in counts.items() if count}

@@ -17,7 +17,9 @@ from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.errors import Problem
 from tasker_host.handlers.resolve import HandlerNames
 from tasker_host.hooks.bound import BindError, BoundHandler
-from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.hooks.publisher import BoundPublisher
+from tasker_host.hooks.records import Classifier, Middleware, Subscriber
+from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
 from tasker_host.registry.plan import Expand, StepPlan
 
 
@@ -42,8 +44,12 @@ class Registry:
         *,
         middleware: Sequence[Middleware] = (),
         classifiers: Sequence[Classifier] = (),
+        publishers: Iterable[BoundPublisher] = (),
+        subscribers: Sequence[Subscriber] = (),
     ) -> None:
         self.handlers = HandlerNames(handlers)
+        self.publishers = {publisher.name: publisher for publisher in publishers}
+        self.subscribers = tuple(subscribers)
         self.middleware = tuple(middleware)
         self.classifiers = tuple(classifiers)
         self._defaults = defaults
@@ -86,7 +92,8 @@ class Registry:
                     step.handler.callable, method=step.handler.method, resolver=step.handler.resolver
                 )
                 check_result = _result_check(step)
-            except (BindError, InvalidSchema):
+                events = event_plans(step, self.publishers)
+            except (BindError, InvalidSchema, UnknownPublisher):
                 continue
             expand = self._expander(template, step, handler)
             plans[step.name] = StepPlan(
@@ -103,6 +110,7 @@ class Registry:
                 is_plain=check_result is None and expand is None and handler.returns is None,
                 check_result=check_result,
                 expand=expand,
+                events=events,
             )
         return plans
 
@@ -145,6 +153,7 @@ class Registry:
                 _result_check(step)
             except InvalidSchema as error:
                 problems.append(Problem(where, f"result_schema is itself not valid: {error}"))
+            problems += [Problem(where, problem) for problem in event_problems(step, self.publishers)]
         return tuple(problems)
 
 

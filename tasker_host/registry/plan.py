@@ -8,11 +8,32 @@ from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
 from tasker_host.domain.expansion import NewStep
+from tasker_host.domain.publishing import Result
 from tasker_host.domain.schema import SchemaCheck
-from tasker_host.domain.template import StepDefinition, TaskTemplate
+from tasker_host.domain.template import EventDeclaration, StepDefinition, TaskTemplate
 from tasker_host.hooks.bound import BoundHandler
+from tasker_host.hooks.publisher import DEFAULT, BoundPublisher
 
 Expand = Callable[[Any], tuple[Any, list[NewStep]]]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlan:
+    """One declared event of a step, ready to be published.
+
+    `on` are the results at which it fires. `publisher` None: the host's own. `check` is by the declaration's schema.
+    """
+
+    declaration: EventDeclaration
+    on: frozenset[Result]
+    publisher: BoundPublisher | None
+    check: SchemaCheck | None
+    is_durable: bool
+    is_fast: bool
+
+    @property
+    def publisher_name(self) -> str:
+        return DEFAULT if self.publisher is None else self.publisher.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +58,5 @@ class StepPlan:
     """For decisions and analyzers: from what the handler returned to the step's value and the steps it adds.
 
     Raises ValueError when the template does not allow these."""
+    events: tuple[EventPlan, ...] = ()
+    """What it publishes, in the order of its declarations."""

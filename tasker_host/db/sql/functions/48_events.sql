@@ -1,10 +1,6 @@
 -- Durable domain events: messages of the ordinary PGMQ queue {namespace}_domain_events, written by the transaction that
 -- accepts the result which they tell of. They are there if and only if that result is.
 
--- Of hosts before there were events.
-drop function if exists tasker.steps_finish(
-    text, uuid[], uuid[], int[], text[], json[], float8[], interval[], json[], json[], text[], int, interval, boolean, text[]);
-
 -- Makes the queue of a namespace's events unless it is there. Safe to call from many transactions at once.
 create or replace function tasker.events_queue_create(p_namespace text) returns void
 language plpgsql as $$

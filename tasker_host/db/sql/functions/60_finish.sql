@@ -282,7 +282,7 @@ begin
     if v_steps <> '{}' then
         return query select * from tasker.claimed_rows(v_steps);
     end if;
-    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null, json_build_object(
+    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, json_build_object(
         'superseded', case when cardinality(v_accepted) = cardinality(p_step) then '{}'
                       else array(select o.step from unnest(p_step) with ordinality as o (step, position)
                                  where o.position <> all (coalesce(v_accepted, '{}'))) end,
