@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from tasker_host.client import Client, SyncClient
     from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
     from tasker_host.domain.context import StepContext
+    from tasker_host.domain.event import DomainEvent
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
     from tasker_host.domain.template import TaskTemplate
-    from tasker_host.errors import PermanentError, RetryableError
+    from tasker_host.errors import PermanentError, RetryableError, TargetGone
     from tasker_host.handlers.declare import (
         From,
         Input,
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
-    from tasker_host.hooks.records import Classifier, Handler, Middleware
+    from tasker_host.hooks.publisher import EventPublisher
+    from tasker_host.hooks.records import Classifier, Handler, Middleware, Publisher, Subscriber
+    from tasker_host.hooks.relay import Relay
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
@@ -40,6 +43,8 @@ __all__ = [
     "Client",
     "Cursor",
     "Decision",
+    "DomainEvent",
+    "EventPublisher",
     "Failed",
     "From",
     "Handler",
@@ -47,12 +52,16 @@ __all__ = [
     "Input",
     "Middleware",
     "PermanentError",
+    "Publisher",
+    "Relay",
     "RetryableError",
     "StepContext",
     "StepHandler",
     "StepResult",
+    "Subscriber",
     "Succeeded",
     "SyncClient",
+    "TargetGone",
     "TaskTemplate",
     "batch_analyzer",
     "batch_worker",
@@ -67,9 +76,10 @@ _HOMES = {
     "client": ("Client", "SyncClient"),
     "domain.batches": ("BatchConfig", "BatchWorkerContext", "Batches", "Cursor"),
     "domain.context": ("StepContext",),
+    "domain.event": ("DomainEvent",),
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),
     "domain.template": ("TaskTemplate",),
-    "errors": ("PermanentError", "RetryableError"),
+    "errors": ("PermanentError", "RetryableError", "TargetGone"),
     "handlers.declare": (
         "From",
         "Input",
@@ -81,7 +91,9 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "hooks.records": ("Classifier", "Handler", "Middleware"),
+    "hooks.publisher": ("EventPublisher",),
+    "hooks.records": ("Classifier", "Handler", "Middleware", "Publisher", "Subscriber"),
+    "hooks.relay": ("Relay",),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

@@ -109,6 +109,7 @@ class _Loader:
             collector.classifiers(),
             collector.publishers(plugin.name),
             collector.subscribers(),
+            collector.relays(),
             collector.commands(),
             self._lifespan(module, settings),
             warnings,
@@ -222,4 +223,5 @@ def _names(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     yield from (("tasker_middleware", "middleware", middleware.name) for middleware in contribution.middleware)
     yield from (("tasker_publishers", "publisher", publisher.name) for publisher in contribution.publishers)
     yield from (("tasker_subscribers", "subscriber", subscriber.name) for subscriber in contribution.subscribers)
+    yield from (("tasker_relays", "relay", relay.name) for relay in contribution.relays)
     yield from (("tasker_commands", "command", str(command.name)) for command in contribution.commands)

@@ -16,6 +16,7 @@ from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Middleware, Subscriber
+from tasker_host.hooks.relay import Relay
 from tasker_host.plugins.fault import Fault
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any] | None]
@@ -45,6 +46,7 @@ class Contribution:
     classifiers: tuple[Classifier, ...] = ()
     publishers: tuple[BoundPublisher, ...] = ()
     subscribers: tuple[Subscriber, ...] = ()
+    relays: tuple[Relay, ...] = ()
     commands: tuple[click.Command, ...] = ()
     lifespan: Lifespan | None = None
     warnings: tuple[Problem, ...] = ()
@@ -58,6 +60,7 @@ class Contribution:
             "classifiers": len(self.classifiers),
             "publishers": len(self.publishers),
             "subscribers": len(self.subscribers),
+            "relays": len(self.relays),
             "commands": len(self.commands),
         }
         return {kind: count for kind, count in counts.items() if count}

@@ -19,6 +19,9 @@ HOOKS = {
     "tasker_templates": ("settings",),
     "tasker_middleware": ("settings",),
     "tasker_classifiers": ("settings",),
+    "tasker_publishers": ("settings",),
+    "tasker_subscribers": ("settings",),
+    "tasker_relays": ("settings",),
     "tasker_commands": (),
     "tasker_lifespan": ("settings", "host"),
 }
