@@ -64,5 +64,6 @@ def _names(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     yield from (("tasker_executors", "executor", executor.name) for executor in contribution.executors)
     yield from (("tasker_publishers", "publisher", publisher.name) for publisher in contribution.publishers)
     yield from (("tasker_subscribers", "subscriber", subscriber.name) for subscriber in contribution.subscribers)
+    yield from (("tasker_relays", "relay", relay.name) for relay in contribution.relays)
     yield from (("tasker_commands", "command", str(command.name)) for command in contribution.commands)
     yield from (("tasker_health", "health check", check.name) for check in contribution.health)

@@ -16,6 +16,7 @@ from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Subscriber
+from tasker_host.hooks.relay import Relay
 from tasker_host.plugins.fault import Fault
 
 OWN = "host"
@@ -50,6 +51,7 @@ class Contribution:
     executors: tuple[Executor, ...] = ()
     publishers: tuple[BoundPublisher, ...] = ()
     subscribers: tuple[Subscriber, ...] = ()
+    relays: tuple[Relay, ...] = ()
     commands: tuple[click.Command, ...] = ()
     health: tuple[HealthCheck, ...] = ()
     routes: tuple[Any, ...] = ()
@@ -66,6 +68,7 @@ class Contribution:
             "executors": len(self.executors),
             "publishers": len(self.publishers),
             "subscribers": len(self.subscribers),
+            "relays": len(self.relays),
             "commands": len(self.commands),
             "health checks": len(self.health),
             "routes": len(self.routes),

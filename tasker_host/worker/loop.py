@@ -73,6 +73,7 @@ class Worker:
         middleware: Sequence[Middleware] = (),
         on_connected: Callable[[], None] = lambda: None,
         on_ended: Callable[[list[UUID]], None] = lambda _: None,
+        on_relayed: Callable[[], None] = lambda: None,
         events: Events,
     ) -> None:
         self.id = worker_id
@@ -84,6 +85,7 @@ class Worker:
         self._doorbell = doorbell
         self._plans = plans
         self._on_ended = on_ended
+        self._on_relayed = on_relayed
         self._slots = Slots(
             self._finished,
             transaction=lambda: StepTransaction(self._database, self._finish_on),
@@ -311,6 +313,8 @@ class Worker:
         if taken.ended:
             self._on_ended(taken.ended)
             self._doorbell.ring([ENDED])
+        if taken.relayed:
+            self._on_relayed()
         if taken.left:
             self._doorbell.ring([work(namespace) for namespace in taken.left])
             self._bell = True
