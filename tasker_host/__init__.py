@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
     from tasker_host.domain.template import TaskTemplate
     from tasker_host.errors import PermanentError, RetryableError
+    from tasker_host.handlers.aggregation import BatchAggregationScenario, BatchWorkerOutcome
+    from tasker_host.handlers.api import ApiHandler, api_handler
+    from tasker_host.handlers.api_client import ApiClient, AsyncApiClient
+    from tasker_host.handlers.api_response import (
+        ApiConnectionError,
+        ApiError,
+        ApiResponse,
+        ApiTimeoutError,
+        CircuitOpenError,
+    )
+    from tasker_host.handlers.batchable import Batchable
+    from tasker_host.handlers.decision import DecisionHandler
     from tasker_host.handlers.declare import (
         From,
         Input,
@@ -27,22 +39,37 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
-    from tasker_host.hooks.records import Classifier, Handler, Middleware
+    from tasker_host.handlers.workflow import Workflow, workflow
+    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
 __all__ = [
+    "ApiClient",
+    "ApiConnectionError",
+    "ApiError",
+    "ApiHandler",
+    "ApiResponse",
+    "ApiTimeoutError",
+    "AsyncApiClient",
+    "BatchAggregationScenario",
     "BatchConfig",
     "BatchWorkerContext",
+    "BatchWorkerOutcome",
+    "Batchable",
     "Batches",
     "Checkpoint",
+    "CircuitOpenError",
     "Classifier",
     "Client",
     "Cursor",
     "Decision",
+    "DecisionHandler",
+    "Executor",
     "Failed",
     "From",
     "Handler",
+    "HealthCheck",
     "Host",
     "Input",
     "Middleware",
@@ -54,6 +81,8 @@ __all__ = [
     "Succeeded",
     "SyncClient",
     "TaskTemplate",
+    "Workflow",
+    "api_handler",
     "batch_analyzer",
     "batch_worker",
     "decision_handler",
@@ -61,6 +90,7 @@ __all__ = [
     "hookimpl",
     "inputs",
     "step_handler",
+    "workflow",
 ]
 
 _HOMES = {
@@ -70,6 +100,18 @@ _HOMES = {
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),
     "domain.template": ("TaskTemplate",),
     "errors": ("PermanentError", "RetryableError"),
+    "handlers.aggregation": ("BatchAggregationScenario", "BatchWorkerOutcome"),
+    "handlers.api": ("ApiHandler", "api_handler"),
+    "handlers.api_client": ("ApiClient", "AsyncApiClient"),
+    "handlers.api_response": (
+        "ApiConnectionError",
+        "ApiError",
+        "ApiResponse",
+        "ApiTimeoutError",
+        "CircuitOpenError",
+    ),
+    "handlers.batchable": ("Batchable",),
+    "handlers.decision": ("DecisionHandler",),
     "handlers.declare": (
         "From",
         "Input",
@@ -81,7 +123,17 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "hooks.records": ("Classifier", "Handler", "Middleware"),
+    "handlers.workflow": (
+        "Workflow",
+        "workflow",
+    ),
+    "hooks.records": (
+        "Classifier",
+        "Executor",
+        "Handler",
+        "HealthCheck",
+        "Middleware",
+    ),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

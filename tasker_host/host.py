@@ -24,6 +24,10 @@ from tasker_host.db.listen import ENDED, REQUESTS, Doorbell, Listener, work
 from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
+from tasker_host.events.build import EventOptions
+from tasker_host.events.builtin import BuiltIn
+from tasker_host.events.hub import PLUGIN_FAILED, Events
+from tasker_host.events.tasks import TaskNews
 from tasker_host.handlers.bound import bind
 from tasker_host.orchestration.catalog import Catalog
 from tasker_host.orchestration.check import submit_options
@@ -35,10 +39,12 @@ from tasker_host.orchestration.sweep import Sweeper, sweep_options
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
 from tasker_host.plugins.candidate import host_version
+from tasker_host.plugins.health import check_of
 from tasker_host.registry.build import registry_of
 from tasker_host.registry.compose import Registry
 from tasker_host.runtime.health import Finding, Health, Status
 from tasker_host.runtime.supervise import Supervisor
+from tasker_host.worker.builtin import own_plugin
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.options import WorkerOptions
 
@@ -73,7 +79,7 @@ class Host:
         self.config = config
         self.version = host_version()
         self.health = Health()
-        self.roster: Roster
+        self.roster = Roster()
         self.registry: Registry
         self.database: Database
         self.catalog: Catalog
@@ -81,6 +87,7 @@ class Host:
         self.watch: Watch
         self.operations: Operations
         self.sweeper: Sweeper
+        self.events: Events
         self.worker: Worker | None = None
         self.opened: Opened
         self._plugins = plugins
@@ -143,7 +150,13 @@ class Host:
     async def _start(self) -> None:
         stack = self._stack
         stack.callback(self.health.stopped)
-        roster = load_plugins(self.config, bind=bind, extra=self._plugins, entry_points=self._entry_points)
+        roster = load_plugins(
+            self.config,
+            bind=bind,
+            own=own_plugin(self.config),
+            extra=self._plugins,
+            entry_points=self._entry_points,
+        )
         self._log_faults(roster)
         roster.check_required()
         self.registry = registry_of(roster, self.config)
@@ -152,10 +165,17 @@ class Host:
         self.roster = roster
         if self._with_worker:
             await self._enter_lifespans(roster)
+            self._stack.push_async_callback(self.registry.close)
         await self._compose()
+        if self._with_worker:
+            await self._start_events()
         await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):
             self.health.add(check.__name__.removeprefix("_check_"), check)
+        # What plugins look at is open only where their lifespans were entered.
+        for given in self.roster.active() if self._with_worker else ():
+            for item in given.health:
+                self.health.add(item.name, check_of(item), critical=item.critical)
         self.health.ready()
 
     async def _enter_lifespans(self, roster: Roster) -> None:
@@ -174,7 +194,32 @@ class Host:
         self.operations = Operations(self.database, self.ring)
         self.sweeper = Sweeper(self.database, sweep_options(settings), on_ended=self._swept)
         self.submissions = Submissions(self.catalog, submit_options(settings), _Runner(self))
+        self.events = self._events()
+        self._news = TaskNews(self.events, self.database)
         self._requests = RequestQueue(self.database, self.catalog, self.submissions, self.ring)
+
+    def _events(self) -> Events:
+        settings = self.config.settings.events
+        return Events(
+            EventOptions(settings.message_max_bytes, settings.include_step, settings.publisher_timeout_seconds),
+            publishers=self.registry.publishers.values(),
+            subscribers=self.registry.subscribers,
+            built_in=BuiltIn(log=settings.log, metrics=settings.metrics),
+            subscriber_timeout_seconds=settings.subscriber_timeout_seconds,
+            fired_by=self._worker_id,
+        )
+
+    async def _start_events(self) -> None:
+        """The fast path; it ends after the worker, and before what plugins opened for their subscribers."""
+        self.events.bus.start()
+        self._stack.push_async_callback(self._stop_events)
+        for plugin in self.roster.faulty():
+            told = {"plugin": plugin.name, "status": str(plugin.status), "faults": [str(f) for f in plugin.faults]}
+            self.events.happened(PLUGIN_FAILED, told)
+
+    async def _stop_events(self) -> None:
+        await self._news.tell()
+        await self.events.bus.close(drain_seconds=self.config.settings.events.drain_seconds)
 
     async def _start_loops(self) -> None:
         supervisor = self._supervisor
@@ -192,6 +237,9 @@ class Host:
         if self._with_worker:
             supervisor.start("deadlines", self.sweeper.keep_deadlines)
             supervisor.start("sweep", self.sweeper.run)
+            supervisor.start("news", self._news.run)
+            every = self.config.settings.events.ledger_seconds
+            supervisor.start("ledger", lambda: self.events.ledger.keep(self.database, every))
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
@@ -215,8 +263,6 @@ class Host:
             WorkerOptions(
                 mode=settings.worker.mode,
                 slots=settings.worker.slots,
-                thread_slots=settings.worker.thread_slots,
-                process_slots=settings.worker.process_slots,
                 max_claim=settings.worker.max_claim,
                 lease=timedelta(seconds=settings.worker.lease_seconds),
                 poll_interval_seconds=settings.worker.poll_interval_seconds,
@@ -237,7 +283,8 @@ class Host:
             classifiers=self.registry.classifiers,
             middleware=self.registry.middleware,
             on_connected=self._worker_connected.set,
-            on_ended=self.watch.ended,
+            on_ended=self._ended,
+            events=self.events,
         )
         if self._grace_ends is not None:
             self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
@@ -252,8 +299,12 @@ class Host:
         else:
             self._requests.look()
 
-    def _swept(self, tasks: list[UUID]) -> None:
+    def _ended(self, tasks: list[UUID]) -> None:
         self.watch.ended(tasks)
+        self._news.ended(tasks)
+
+    def _swept(self, tasks: list[UUID]) -> None:
+        self._ended(tasks)
         self.doorbell.ring([ENDED])
 
     def _beat(self) -> Beat:

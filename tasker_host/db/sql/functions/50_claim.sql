@@ -253,7 +253,7 @@ begin
     if v_steps <> '{}' then
         return query select * from tasker.claimed_rows(v_steps);
     end if;
-    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
                     json_build_object(
         'next_due', extract(epoch from nullif(v_next, 'infinity') - v_now), 'ended', v_ended, 'left', v_left))::tasker.claimed;
 end
