@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
-from tasker_host.domain.expansion import NewStep
+from tasker_host.domain.expansion import Expansion
 from tasker_host.domain.schema import SchemaCheck
 from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.hooks.bound import BoundHandler
 
-Expand = Callable[[Any], tuple[Any, list[NewStep]]]
+Expand = Callable[[Any], tuple[Any, Expansion]]
 
 
 @dataclass(frozen=True, slots=True)
