@@ -11,7 +11,7 @@ import structlog
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import BatchConfig, Batches, batches_of
-from tasker_host.domain.expansion import NewStep, expand_batches, expand_decision
+from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision
 from tasker_host.domain.result import decision_of
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.domain.states import StepType
@@ -138,7 +138,7 @@ class Registry:
     def _expander(self, template: TaskTemplate, step: StepDefinition, handler: BoundHandler) -> Expand | None:
         if step.type is StepType.DECISION:
 
-            def decide(result: Any) -> tuple[Any, list[NewStep]]:
+            def decide(result: Any) -> tuple[Any, Expansion]:
                 decision = decision_of(result)
                 made = expand_decision(
                     template,
@@ -152,7 +152,7 @@ class Registry:
             return decide
         if step.type is StepType.BATCHABLE:
 
-            def analyze(result: Any) -> tuple[Any, list[NewStep]]:
+            def analyze(result: Any) -> tuple[Any, Expansion]:
                 batches = batches_of(result)
                 if batches.worker_template is None and handler.worker_template is not None:
                     batches = replace(batches, worker_template=handler.worker_template)

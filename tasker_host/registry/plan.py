@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
-from tasker_host.domain.expansion import NewStep
+from tasker_host.domain.expansion import Expansion
 from tasker_host.domain.publishing import Result
 from tasker_host.domain.schema import SchemaCheck
 from tasker_host.domain.template import EventDeclaration, StepDefinition, TaskTemplate
@@ -16,7 +16,7 @@ from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import DEFAULT, BoundPublisher
 from tasker_host.hooks.records import Executor
 
-Expand = Callable[[Any], tuple[Any, list[NewStep]]]
+Expand = Callable[[Any], tuple[Any, Expansion]]
 
 
 @dataclass(frozen=True, slots=True)
