@@ -112,7 +112,7 @@ class Registry:
                     step.handler.callable, method=step.handler.method, resolver=step.handler.resolver
                 )
                 check_result = _result_check(step)
-                events = event_plans(step, self.publishers)
+                events = event_plans(template, step, self.publishers)
             except (BindError, InvalidSchema, UnknownPublisher):
                 continue
             check_returned = result_check(handler.returns)
@@ -174,7 +174,7 @@ class Registry:
                 _result_check(step)
             except InvalidSchema as error:
                 problems.append(Problem(where, f"result_schema is itself not valid: {error}"))
-            problems += [Problem(where, problem) for problem in event_problems(step, self.publishers)]
+            problems += [Problem(where, problem) for problem in event_problems(template, step, self.publishers)]
         return tuple(problems)
 
 
