@@ -22,6 +22,7 @@ OWN_COMMANDS = {
     "namespace": "tasker_host.cli.limit:namespace",
     "handler": "tasker_host.cli.limit:handler",
     "dlq": "tasker_host.cli.dlq:dlq",
+    "template": "tasker_host.cli.template:template",
     "plugin": "tasker_host.cli.plugin:plugin",
     "config": "tasker_host.cli.config:config",
     "db": "tasker_host.cli.db:db",

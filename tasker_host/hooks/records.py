@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tasker_host.domain.context import StepContext
+from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.result import StepResult
+from tasker_host.domain.template import EventDeclaration
 
 RunsIn = str
 """`loop`, or the name of an executor: `thread` and `process` are the host's, others come from plugins."""
@@ -18,6 +20,7 @@ Next = Callable[[], Awaitable[StepResult]]
 @dataclass(frozen=True, slots=True)
 class Handler:
     """`call` under the name that templates write in `handler.callable`; for what cannot be decorated.
+    `aliases` are further such names.
 
     `call` is a function, sync or async; its parameters are injected like those of a `step_handler` function.
     Exceptions of the types in `retry_on` are tried again. `runs_in` is "loop" for async functions; others run in a
@@ -30,6 +33,7 @@ class Handler:
     version: str = field(default="1.0.0", kw_only=True)
     retry_on: tuple[type[BaseException], ...] = field(default=(), kw_only=True)
     runs_in: RunsIn | None = field(default=None, kw_only=True)
+    aliases: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class Call(Protocol):
@@ -110,3 +114,30 @@ class Classifier:
     error_type: type[BaseException]
     retryable: bool
     delay_seconds: float | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """What an event says: templates name it in `publishes_events[].publisher`.
+
+    `build(step, result, event)`, sync or async, returns the payload, or None when this event is not to be published.
+    `step` is the `StepContext`, `result` what it came to (`Succeeded` or `Failed`), `event` the declaration of the
+    template. It is called on the event loop, before the result is reported: a sync one must not wait for anything.
+    """
+
+    name: str
+    build: Callable[[StepContext, StepResult, EventDeclaration], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Who hears fast events in this process: those whose names match one of the patterns in `events`.
+
+    `receive(event)`, sync (called in a thread of the subscriber's own) or async, is given one `DomainEvent` after the
+    other, in their order. When it falls more than `queue_size` events behind, the oldest are dropped and counted.
+    """
+
+    name: str
+    events: Sequence[str]
+    receive: Callable[[DomainEvent], Any]
+    queue_size: int = field(default=1000, kw_only=True)

@@ -16,8 +16,12 @@ from tasker_host.domain.source import template_from_data
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import Problem, TemplateError
 from tasker_host.hooks.bound import Bind, BindError, BoundHandler
-from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.hooks.publisher import BoundPublisher
+from tasker_host.hooks.records import Classifier, Middleware, Subscriber
+from tasker_host.hooks.relay import Relay
+from tasker_host.plugins.events import bound_publisher, publisher_problems, subscriber_problems
 from tasker_host.plugins.fault import Fault, FaultyError, Stage, plugin_code, short_path
+from tasker_host.plugins.relays import relay_problems
 from tasker_host.plugins.resources import read_template, template_files
 
 Call = Callable[[str], list[Any]]
@@ -85,6 +89,38 @@ class Collector:
             if delay is not None and (isinstance(delay, bool) or not isinstance(delay, int | float) or delay < 0):
                 self.refuse(hook, f"delay_seconds must be a number of at least 0, or None (got {delay!r})")
         return tuple(found)
+
+    def publishers(self, plugin: str) -> tuple[BoundPublisher, ...]:
+        hook = "tasker_publishers"
+        found: list[BoundPublisher] = []
+        for item in self.items(hook):
+            with self.noting(hook):
+                publisher = bound_publisher(item, plugin)
+                if publisher is None:
+                    self.refuse(hook, f"gave {shown(item)}, not a Publisher or an EventPublisher")
+                    continue
+                self.check_name(hook, "a publisher", publisher.name)
+                for problem in publisher_problems(publisher):
+                    self.refuse(hook, problem)
+                found.append(publisher)
+        return self.unique(hook, "publishers", found, lambda item: item.name)
+
+    def subscribers(self) -> tuple[Subscriber, ...]:
+        hook = "tasker_subscribers"
+        found: list[Subscriber] = self.records(hook, Subscriber)
+        for item in found:
+            self.check_name(hook, "a subscriber", item.name)
+            for problem in subscriber_problems(item):
+                self.refuse(hook, problem)
+        return self.unique(hook, "subscribers", found, lambda item: item.name)
+
+    def relays(self) -> tuple[Relay, ...]:
+        hook = "tasker_relays"
+        found: list[Relay] = self.records(hook, Relay)
+        for item in found:
+            for problem in relay_problems(item):
+                self.refuse(hook, problem)
+        return self.unique(hook, "relays", found, lambda item: item.name)
 
     def commands(self) -> tuple[click.Command, ...]:
         hook = "tasker_commands"

@@ -22,6 +22,7 @@ HOST_COMMANDS = (
     "run",
     "step",
     "task",
+    "template",
     "worker",
 )
 """Names of the host's own commands."""
@@ -61,5 +62,8 @@ def names_of(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     yield from (("tasker_templates", "template", template.label) for template in contribution.templates)
     yield from (("tasker_middleware", "middleware", middleware.name) for middleware in contribution.middleware)
     yield from (("tasker_executors", "executor", executor.name) for executor in contribution.executors)
+    yield from (("tasker_publishers", "publisher", publisher.name) for publisher in contribution.publishers)
+    yield from (("tasker_subscribers", "subscriber", subscriber.name) for subscriber in contribution.subscribers)
+    yield from (("tasker_relays", "relay", relay.name) for relay in contribution.relays)
     yield from (("tasker_commands", "command", str(command.name)) for command in contribution.commands)
     yield from (("tasker_health", "health check", check.name) for check in contribution.health)

@@ -14,7 +14,9 @@ from pydantic import BaseModel
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
-from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware
+from tasker_host.hooks.publisher import BoundPublisher
+from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Subscriber
+from tasker_host.hooks.relay import Relay
 from tasker_host.plugins.fault import Fault
 
 OWN = "host"
@@ -47,6 +49,9 @@ class Contribution:
     middleware: tuple[Middleware, ...] = ()
     classifiers: tuple[Classifier, ...] = ()
     executors: tuple[Executor, ...] = ()
+    publishers: tuple[BoundPublisher, ...] = ()
+    subscribers: tuple[Subscriber, ...] = ()
+    relays: tuple[Relay, ...] = ()
     commands: tuple[click.Command, ...] = ()
     health: tuple[HealthCheck, ...] = ()
     routes: tuple[Any, ...] = ()
@@ -61,6 +66,9 @@ class Contribution:
             "middleware": len(self.middleware),
             "classifiers": len(self.classifiers),
             "executors": len(self.executors),
+            "publishers": len(self.publishers),
+            "subscribers": len(self.subscribers),
+            "relays": len(self.relays),
             "commands": len(self.commands),
             "health checks": len(self.health),
             "routes": len(self.routes),

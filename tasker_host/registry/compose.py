@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import structlog
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import BatchConfig, Batches, batches_of
@@ -16,9 +19,14 @@ from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.errors import Problem
 from tasker_host.handlers.resolve import HandlerNames
+from tasker_host.handlers.returns import result_check
 from tasker_host.hooks.bound import BindError, BoundHandler
-from tasker_host.hooks.records import Classifier, Executor, Middleware
+from tasker_host.hooks.publisher import BoundPublisher
+from tasker_host.hooks.records import Classifier, Executor, Middleware, Subscriber
+from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
 from tasker_host.registry.plan import Expand, StepPlan
+
+log = structlog.get_logger("tasker.registry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +51,12 @@ class Registry:
         middleware: Sequence[Middleware] = (),
         classifiers: Sequence[Classifier] = (),
         executors: Iterable[Executor] = (),
+        publishers: Iterable[BoundPublisher] = (),
+        subscribers: Sequence[Subscriber] = (),
     ) -> None:
         self.handlers = HandlerNames(handlers)
+        self.publishers = {publisher.name: publisher for publisher in publishers}
+        self.subscribers = tuple(subscribers)
         self.middleware = tuple(middleware)
         self.classifiers = tuple(classifiers)
         self.executors = {executor.name: executor for executor in executors}
@@ -54,6 +66,18 @@ class Registry:
         for namespace, name, version in sorted(self._templates, key=lambda key: _ordered(key[2])):
             self._latest[namespace, name] = version
         self._problems = {key: self._found_in(template) for key, template in self._templates.items()}
+
+    async def close(self) -> None:
+        """Closes what handlers hold open; none of them runs any more."""
+        for close in dict.fromkeys(handler.close for handler in self.handlers if handler.close is not None):
+            try:
+                left = close()
+                if inspect.isawaitable(left):
+                    await left
+            except Exception as error:
+                log.warning(
+                    "a handler could not be closed", handler=getattr(close, "__qualname__", ""), error=str(error)
+                )
 
     def templates(self) -> list[TaskTemplate]:
         """All of them, available or not, by namespace, name and version."""
@@ -92,8 +116,10 @@ class Registry:
                     step.handler.callable, method=step.handler.method, resolver=step.handler.resolver
                 )
                 check_result = _result_check(step)
-            except (BindError, InvalidSchema):
+                events = event_plans(step, self.publishers)
+            except (BindError, InvalidSchema, UnknownPublisher):
                 continue
+            check_returned = result_check(handler.returns)
             expand = self._expander(template, step, handler)
             plans[step.name] = StepPlan(
                 template=template,
@@ -105,9 +131,11 @@ class Registry:
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
                 executor=self.executors.get(handler.runs_in),
-                is_plain=check_result is None and expand is None and handler.returns is None,
+                is_plain=check_result is None and expand is None and check_returned is None,
+                check_returned=check_returned,
                 check_result=check_result,
                 expand=expand,
+                events=events,
             )
         return plans
 
@@ -150,6 +178,7 @@ class Registry:
                 _result_check(step)
             except InvalidSchema as error:
                 problems.append(Problem(where, f"result_schema is itself not valid: {error}"))
+            problems += [Problem(where, problem) for problem in event_problems(step, self.publishers)]
         return tuple(problems)
 
 

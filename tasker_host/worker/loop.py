@@ -25,11 +25,15 @@ from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker, steps_
 from tasker_host.db.listen import ENDED, STOP, Doorbell, Listener, work
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseUnavailable
+from tasker_host.events.build import Publication
+from tasker_host.events.hub import Events
 from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.worker.calls import Calls
 from tasker_host.worker.execute import released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
+from tasker_host.worker.publications import Publications
+from tasker_host.worker.pulse import Pulse
 from tasker_host.worker.scale import next_slots
 from tasker_host.worker.slots import Slots
 from tasker_host.worker.transaction import StepTransaction
@@ -69,6 +73,8 @@ class Worker:
         middleware: Sequence[Middleware] = (),
         on_connected: Callable[[], None] = lambda: None,
         on_ended: Callable[[list[UUID]], None] = lambda _: None,
+        on_relayed: Callable[[], None] = lambda: None,
+        events: Events,
     ) -> None:
         self.id = worker_id
         self.namespaces = list(namespaces)
@@ -79,15 +85,19 @@ class Worker:
         self._doorbell = doorbell
         self._plans = plans
         self._on_ended = on_ended
+        self._on_relayed = on_relayed
         self._slots = Slots(
             self._finished,
             transaction=lambda: StepTransaction(self._database, self._finish_on),
             committed=self._committed,
+            events=events,
             result_max_bytes=options.result_max_bytes,
             classifiers=classifiers,
             middleware=middleware,
         )
         self._outcomes: list[Outcome] = []
+        self._events = events
+        self._publications = Publications(events)
         self._checkpoints: list[tuple[Claimed, str]] = []
         self._reserved = 0
         self._bell = True
@@ -104,6 +114,7 @@ class Worker:
             namespaces=self.namespaces,
             tags=self._tags,
             on_connected=on_connected,
+            instead=self._publications.instead,
         )
         self.slots = options.slots
         self._ran: list[int] = []
@@ -215,6 +226,7 @@ class Worker:
 
         leases = LeaseKeeper(self._database, self.id, self.options.lease, self._slots.held, lost)
         leases.start()
+        pulse = self._pulse()
         helpers = [asyncio.create_task(self._slots.watch_overruns(), name="tasker-overruns")]
         if self.options.mode != "polling":
             channels = [STOP, *(work(namespace) for namespace in self.namespaces)]
@@ -227,7 +239,23 @@ class Worker:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await asyncio.to_thread(leases.stop)
+            if pulse is not None:
+                await asyncio.to_thread(pulse.stop)
             self._calls.close()
+
+    def _pulse(self) -> Pulse | None:
+        if not self.options.max_blocked_seconds:
+            return None
+        pulse = Pulse(
+            database=self._database,
+            worker=self.id,
+            namespaces=self.namespaces,
+            lease=self.options.lease,
+            max_blocked_seconds=self.options.max_blocked_seconds,
+            held=self._slots.held,
+        )
+        pulse.start()
+        return pulse
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
@@ -249,6 +277,7 @@ class Worker:
             if taken is None:
                 self._bell = True
             else:
+                self._publications.reported(outcomes[: len(outcomes) - len(left)], taken)
                 await self._received(taken, want, looked=look)
 
     def _may_wait(self) -> bool:
@@ -284,6 +313,8 @@ class Worker:
         if taken.ended:
             self._on_ended(taken.ended)
             self._doorbell.ring([ENDED])
+        if taken.relayed:
+            self._on_relayed()
         if taken.left:
             self._doorbell.ring([work(namespace) for namespace in taken.left])
             self._bell = True
@@ -329,7 +360,7 @@ class Worker:
         self.counts.released += 1
         self._outcomes.append(released(step, after=timedelta(seconds=UNSERVED_SECONDS)))
 
-    def _finished(self, step: Claimed, outcome: Outcome) -> None:
+    def _finished(self, step: Claimed, outcome: Outcome, publication: Publication | None) -> None:
         if outcome.kind == "checkpointed":
             assert outcome.value is not None
             self._checkpoints.append((step, outcome.value))
@@ -351,6 +382,7 @@ class Worker:
                 error=outcome.value,
                 worker=self.id,
             )
+        self._publications.keep(publication)
         self._outcomes.append(outcome)
         self._rouse()
 
@@ -358,9 +390,11 @@ class Worker:
         """Within a handler's own transaction: its outcome only, what comes next is left to the queue."""
         return await steps_finish(connection, self.id, [outcome], [], want=0, lease=self.options.lease, tags=self._tags)
 
-    def _committed(self, taken: Taken) -> None:
+    def _committed(self, taken: Taken, publication: Publication | None) -> None:
         if not taken.superseded:
             self.counts.succeeded += 1
+            if publication is not None:
+                self._events.accepted(publication)
         self._tell(taken)
         self._rouse()
 

@@ -16,6 +16,8 @@ import structlog
 from tasker_host.db.kernel import Claimed, Outcome, Taken
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.result import Failed, StepResult, Succeeded
+from tasker_host.events.build import Publication
+from tasker_host.events.hub import Events
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Executor, Middleware
 from tasker_host.registry.plan import StepPlan
@@ -41,7 +43,9 @@ class _Running:
     call: StepCall | None = None
     stopped: Why | None = None
     transaction: StepTransaction | None = None
-    is_committing: bool = False
+    is_ending: bool = False
+    """Whether the handler is done: what is left is the host's own, and is not stopped."""
+    publication: Publication | None = None
 
     def transaction_connection(self) -> AbstractAsyncContextManager[Any]:
         """Opens the transaction of the step when the handler first asks for it."""
@@ -51,14 +55,15 @@ class _Running:
 
 
 class Slots:
-    """Runs steps and gives each one's outcome to `finished(step, outcome)`, on the event loop."""
+    """Runs steps and gives each one's outcome to `finished(step, outcome, publication)`, on the event loop."""
 
     def __init__(
         self,
-        finished: Callable[[Claimed, Outcome], None],
+        finished: Callable[[Claimed, Outcome, Publication | None], None],
         *,
         transaction: Callable[[], StepTransaction],
-        committed: Callable[[Taken], None],
+        committed: Callable[[Taken, Publication | None], None],
+        events: Events,
         result_max_bytes: int,
         classifiers: Sequence[Classifier],
         middleware: Sequence[Middleware],
@@ -67,6 +72,7 @@ class Slots:
         self._finished = finished
         self._transaction = transaction
         self._committed = committed
+        self._events = events
         self._result_max_bytes = result_max_bytes
         self._classifiers = classifiers
         self._middleware = sorted(middleware, key=lambda m: (m.order, m.name))
@@ -90,7 +96,7 @@ class Slots:
         """Stops these steps, or all: they end as a timeout, or are given back."""
         for step_uuid in list(self._running) if steps is None else steps:
             running = self._running.get(step_uuid)
-            if running is not None and running.stopped is None and not running.is_committing:
+            if running is not None and running.stopped is None and not running.is_ending:
                 if why == "lost":
                     log.warning("lease lost, step stopped", step=running.step.name, task=str(running.step.task_uuid))
                 self._stop(running, why)
@@ -101,7 +107,7 @@ class Slots:
             await asyncio.sleep(OVERRUN_LOOK_SECONDS)
             now = time.monotonic()
             for running in list(self._running.values()):
-                if now >= running.overrun_at and running.stopped is None and not running.is_committing:
+                if now >= running.overrun_at and running.stopped is None and not running.is_ending:
                     self._stop(running, "timeout")
 
     def _stop(self, running: _Running, why: Why) -> None:
@@ -140,23 +146,37 @@ class Slots:
                 del self._running[step.step_uuid]
                 return
             outcome = ended
+        if self._events.concern(plan):
+            outcome = await self._told(running, outcome)
         del self._running[step.step_uuid]
-        self._finished(step, outcome)
+        self._finished(step, outcome, running.publication)
+
+    async def _told(self, running: _Running, outcome: Outcome) -> Outcome:
+        """The outcome with its durable events."""
+        running.is_ending = True
+        running.publication = None
+        if outcome.kind not in ("succeeded", "failed"):
+            return outcome
+        step, plan = running.step, running.plan
+        running.publication = await self._events.build(step, plan, outcome, lambda: context_of(step, plan))
+        return running.publication.outcome
 
     async def _end_transaction(
         self, running: _Running, transaction: StepTransaction, outcome: Outcome
     ) -> Outcome | None:
         """Commits what the handler wrote with its success; None when that was done, else what is to be reported."""
-        running.is_committing = True
+        running.is_ending = True
         if outcome.kind != "succeeded" or not transaction.is_open:
             await transaction.roll_back()
             return outcome
+        if self._events.concern(running.plan):
+            outcome = await self._told(running, outcome)
         try:
             taken = await transaction.finish(outcome)
         except Exception as error:
             # Undone, or, when the connection was lost in the commit, perhaps not: then this outcome changes nothing.
             return outcome_of_error(running.step, running.plan, error, outcome.took_ms or 0.0, self._classifiers)
-        self._committed(taken)
+        self._committed(taken, running.publication)
         return None
 
     async def _call(self, running: _Running, context: StepContext) -> Any:
