@@ -65,7 +65,7 @@ class Registry:
         self._latest: dict[tuple[str, str], str] = {}
         for namespace, name, version in sorted(self._templates, key=lambda key: _ordered(key[2])):
             self._latest[namespace, name] = version
-        self._problems = {key: self._problems_of(template) for key, template in self._templates.items()}
+        self._problems = {key: self._found_in(template) for key, template in self._templates.items()}
 
     async def close(self) -> None:
         """Closes what handlers hold open; none of them runs any more."""
@@ -91,6 +91,10 @@ class Registry:
         """Why a template is not available; empty when it is, or when there is none."""
         key = (namespace, name, version or self.latest_version(namespace, name) or "")
         return self._problems.get(key, ())
+
+    def problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
+        """Why this one of `templates()` is not available; empty when it is."""
+        return self._problems[template.namespace_name, template.name, template.version]
 
     def latest_version(self, namespace: str, name: str) -> str | None:
         """The highest version of a template; None when there is none of that name."""
@@ -162,7 +166,7 @@ class Registry:
             return analyze
         return None
 
-    def _problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
+    def _found_in(self, template: TaskTemplate) -> tuple[Problem, ...]:
         problems = []
         for step in template.steps:
             where = f"template {template.label}, step '{step.name}'"
