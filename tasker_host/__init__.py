@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from tasker_host.handlers.step import StepHandler
     from tasker_host.handlers.workflow import Workflow, workflow
-    from tasker_host.hooks.records import Classifier, Handler, Middleware
+    from tasker_host.hooks.records import Classifier, Handler, HealthCheck, Middleware
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
@@ -44,6 +44,7 @@ __all__ = [
     "Failed",
     "From",
     "Handler",
+    "HealthCheck",
     "Host",
     "Input",
     "Middleware",
@@ -84,8 +85,16 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
-    "handlers.workflow": ("Workflow", "workflow"),
-    "hooks.records": ("Classifier", "Handler", "Middleware"),
+    "handlers.workflow": (
+        "Workflow",
+        "workflow",
+    ),
+    "hooks.records": (
+        "Classifier",
+        "Handler",
+        "HealthCheck",
+        "Middleware",
+    ),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

@@ -35,6 +35,7 @@ from tasker_host.orchestration.sweep import Sweeper, sweep_options
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
 from tasker_host.plugins.candidate import host_version
+from tasker_host.plugins.health import check_of
 from tasker_host.registry.build import registry_of
 from tasker_host.registry.compose import Registry
 from tasker_host.runtime.health import Finding, Health, Status
@@ -73,7 +74,7 @@ class Host:
         self.config = config
         self.version = host_version()
         self.health = Health()
-        self.roster: Roster
+        self.roster = Roster()
         self.registry: Registry
         self.database: Database
         self.catalog: Catalog
@@ -156,6 +157,10 @@ class Host:
         await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):
             self.health.add(check.__name__.removeprefix("_check_"), check)
+        # What plugins look at is open only where their lifespans were entered.
+        for given in self.roster.active() if self._with_worker else ():
+            for item in given.health:
+                self.health.add(item.name, check_of(item), critical=item.critical)
         self.health.ready()
 
     async def _enter_lifespans(self, roster: Roster) -> None:
@@ -222,6 +227,7 @@ class Host:
                 poll_interval_seconds=settings.worker.poll_interval_seconds,
                 shutdown_grace_seconds=settings.worker.shutdown_grace_seconds,
                 result_max_bytes=settings.limits.result_max_bytes,
+                max_blocked_seconds=settings.worker.max_blocked_seconds,
                 tags=settings.worker.tags,
                 min_slots=settings.worker.min_slots,
                 max_slots=settings.worker.max_slots,

@@ -51,6 +51,8 @@ class Outcome(NamedTuple):
     metadata: str | None
     expand: str | None = None
     """The steps that a decision or an analyzer adds, as JSON text (`functions/45_expand.sql`)."""
+    events: str | None = None
+    """The durable events that are sent if the outcome counts: a JSON array as text, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Taken:
     """Namespaces that got work which this worker did not take itself."""
     next_due_seconds: float | None = None
     """Until the next message comes due; None when nothing waits for a time."""
+    relayed: bool = False
+    """Whether a relay got a durable event by this call."""
 
 
 class Checkpointed(NamedTuple):
@@ -179,11 +183,13 @@ async def steps_finish(
     Outcomes whose lease or attempt is no longer ours change nothing and come back in `.superseded`.
     SQL: `functions/60_finish.sql`.
     """
+    *columns, events = zip(*outcomes, strict=True)
     return _taken(
         await connection.fetch(
-            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             worker,
-            *zip(*outcomes, strict=True),
+            *columns,
+            events if any(events) else None,
             namespaces,
             want,
             lease,
@@ -233,6 +239,15 @@ async def steps_renew(
     return [row[0] for row in rows]
 
 
+async def worker_hold(connection: Connection, worker: WorkerId, namespaces: Sequence[str], *, lease: timedelta) -> int:
+    """Push out the leases of everything that `worker` holds in these namespaces; how many.
+
+    SQL: `functions/71_hold.sql`.
+    """
+    held: int = await connection.fetchval("select tasker.worker_hold($1, $2, $3)", worker, namespaces, lease)
+    return held
+
+
 def _taken(rows: list[Record]) -> Taken:
     summary = orjson.loads(rows[-1]["summary"])
     return Taken(
@@ -241,6 +256,7 @@ def _taken(rows: list[Record]) -> Taken:
         superseded=[UUID(step) for step in summary.get("superseded", ())],
         left=summary.get("left", []),
         next_due_seconds=summary["next_due"],
+        relayed=summary.get("relayed", False),
     )
 
 

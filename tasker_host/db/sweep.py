@@ -89,6 +89,11 @@ async def watches_due(database: Database) -> UUID | None:
     return due
 
 
+async def limits_offer(database: Database) -> None:
+    """Brings steps that wait for room back where room is left. SQL: `functions/36_limits.sql`."""
+    await database.fetch("select tasker.limits_offer()")
+
+
 async def tasks_sweep(database: Database, thresholds: Thresholds, *, limit: int, dry_run: bool) -> list[Swept]:
     """Looks at up to `limit` watched tasks whose time has come; those that are stale."""
     rows = await database.fetch("select * from tasker.tasks_sweep($1, $2, $3, null)", dry_run, limit, thresholds.json())

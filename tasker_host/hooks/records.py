@@ -32,6 +32,20 @@ class Handler:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """Whether something that the plugin needs is well; shown by `/health` under `name`.
+
+    `check()`, sync (called in a thread) or async, returns None, True or a text to show when all is well, and False or
+    raises when it is not; so is a check that takes longer than two seconds. While one that is `critical` is unhealthy
+    the host is not ready (503); one that is not makes it degraded.
+    """
+
+    name: str
+    check: Callable[[], Any]
+    critical: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Middleware:
     """`async around(step, call_next)` returns the result of the step: that of `await call_next()`, or another.
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from tasker_host.domain.template import TaskTemplate
-from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.hooks.records import Classifier, HealthCheck, Middleware
 
 if TYPE_CHECKING:
     import click
@@ -103,6 +103,31 @@ def tasker_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
     **Called** once, after `tasker_classifiers`.
     **Return** click commands or groups; their names become nouns of the `tasker` command.
     **If it raises**, the plugin fails.
+    **Since** 0.1.
+    """
+
+
+@hookspec
+def tasker_health(settings: Any) -> Iterable[HealthCheck]:  # type: ignore[empty-body]
+    """What `/health` is to look at beside the host's own checks.
+
+    **Called** once, after `tasker_commands`. The checks themselves are made by a host that runs steps, when somebody
+    asks how it is: all at once, at most twice a second.
+    **Return** `HealthCheck` records. `database`, `worker` and `plugins` are names of the host's own checks.
+    **If it raises**, the plugin fails. What a check raises is shown as unhealthy, and nothing else comes of it.
+    **Since** 0.1.
+    """
+
+
+@hookspec
+def tasker_routes(settings: Any) -> Iterable[Any]:  # type: ignore[empty-body]
+    """What the host's HTTP server answers below `/plugins/<name>/`.
+
+    **Called** once, after `tasker_health`.
+    **Return** Litestar route handlers, controllers or routers, with paths as they are below `/plugins/<name>`. In a
+    handler `request.app.state.host` is the `Host`.
+    **If it raises**, two of them answer the same, or they cannot be served or described as OpenAPI, the plugin fails.
+    What a route raises is answered as a problem document, and logged.
     **Since** 0.1.
     """
 

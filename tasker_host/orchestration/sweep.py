@@ -24,6 +24,7 @@ from tasker_host.db.sweep import (
     cycle_file,
     deadlines_enforce,
     failures_file,
+    limits_offer,
     namespaces,
     tasks_retain,
     tasks_sweep,
@@ -145,6 +146,7 @@ class Sweeper:
         for name, lag in WALKS.items():
             await self._walk(name, lag)
         await self._file_failures()
+        await limits_offer(self._database)
         if self.options.staleness:
             await self._break_cycles()
             await self._end_stale()

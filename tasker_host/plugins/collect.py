@@ -16,7 +16,7 @@ from tasker_host.domain.source import template_from_data
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import Problem, TemplateError
 from tasker_host.hooks.bound import Bind, BindError, BoundHandler
-from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.hooks.records import Classifier, HealthCheck, Middleware
 from tasker_host.plugins.fault import Fault, FaultyError, Stage, plugin_code, short_path
 from tasker_host.plugins.resources import read_template, template_files
 
@@ -92,6 +92,30 @@ class Collector:
         for item in found:
             self._check_name(hook, "a command", item.name)
         return self._unique(hook, "commands", found, lambda item: str(item.name))
+
+    def health(self) -> tuple[HealthCheck, ...]:
+        hook = "tasker_health"
+        found: list[Any] = self._records(hook, HealthCheck)
+        for item in found:
+            self._check_name(hook, "a health check", item.name)
+            what = f"health check {item.name!r}"
+            if not callable(item.check):
+                self._refuse(hook, f"{what}: check must be a function (got {_shown(item.check)})")
+            if not isinstance(item.critical, bool):
+                self._refuse(hook, f"{what}: critical must be True or False (got {item.critical!r})")
+        return self._unique(hook, "health checks", found, lambda item: item.name)
+
+    def routes(self, plugin: str) -> tuple[Any, ...]:
+        hook = "tasker_routes"
+        found = self._items(hook)
+        if found:
+            # Only then: whoever has routes has imported this framework already, and for all others it would be slow.
+            from tasker_host.plugins.routes import route_problems
+
+            with self._noting(hook):
+                for problem in route_problems(plugin, found):
+                    self._refuse(hook, problem)
+        return tuple(found)
 
     @contextmanager
     def _noting(self, hook: str) -> Iterator[None]:

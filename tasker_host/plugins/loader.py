@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from tasker_host.plugins.candidate import Candidate, given, host_version, instal
 from tasker_host.plugins.collect import Collector
 from tasker_host.plugins.fault import Fault, FaultyError, Stage, plugin_code, refuse
 from tasker_host.plugins.hookcheck import hook_faults, hook_manager
+from tasker_host.plugins.owners import Owners
 from tasker_host.plugins.policy import decide
 from tasker_host.plugins.roster import Contribution, Lifespan, Plugin, Roster
 
@@ -53,7 +54,7 @@ class _Loader:
         self._config = config
         self._bind = bind
         self._manager = hook_manager()
-        self._owners = _Owners()
+        self._owners = Owners()
 
     def load(self, plugin: Plugin, candidate: Candidate) -> Plugin:
         try:
@@ -103,13 +104,15 @@ class _Loader:
         contribution = Contribution(
             plugin.name,
             settings,
-            handlers,
-            templates,
-            collector.middleware(),
-            collector.classifiers(),
-            collector.commands(),
-            self._lifespan(module, settings),
-            warnings,
+            handlers=handlers,
+            templates=templates,
+            middleware=collector.middleware(),
+            classifiers=collector.classifiers(),
+            commands=collector.commands(),
+            health=collector.health(),
+            routes=collector.routes(plugin.name),
+            lifespan=self._lifespan(module, settings),
+            warnings=warnings,
         )
         if collector.faults:
             raise FaultyError(collector.faults)
@@ -184,38 +187,3 @@ def _context_manager(found: Any, hook: str) -> AbstractAsyncContextManager[Any]:
         refuse(Stage.LIFESPAN, f"returned {found!r:.80}", hook=hook, hint=hint)
     manager: AbstractAsyncContextManager[Any] = found
     return manager
-
-
-# Names ----------------------------------------------------------------------------------------------------------------
-
-
-class _Owners:
-    """Who gave which name. The first plugin by name keeps it."""
-
-    def __init__(self) -> None:
-        self._owners: dict[tuple[str, str], str] = {}
-
-    def claim(self, contribution: Contribution) -> None:
-        """All its names, or none of them. Raises FaultyError naming the owners."""
-        names = list(_names(contribution))
-        faults = [
-            Fault(
-                Stage.NAMES,
-                f"{kind} '{name}' is already given by plugin '{owner}'",
-                hook,
-                "rename it, or disable one of the two plugins",
-            )
-            for hook, kind, name in names
-            if (owner := self._owners.get((kind, name))) is not None
-        ]
-        if faults:
-            raise FaultyError(faults)
-        self._owners |= {(kind, name): contribution.plugin for _, kind, name in names}
-
-
-def _names(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
-    """Hook, kind and name of everything that has a name."""
-    yield from (("tasker_handlers", "handler", handler.name) for handler in contribution.handlers)
-    yield from (("tasker_templates", "template", template.label) for template in contribution.templates)
-    yield from (("tasker_middleware", "middleware", middleware.name) for middleware in contribution.middleware)
-    yield from (("tasker_commands", "command", str(command.name)) for command in contribution.commands)

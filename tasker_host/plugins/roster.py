@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
-from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.hooks.records import Classifier, HealthCheck, Middleware
 from tasker_host.plugins.fault import Fault
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any] | None]
@@ -34,6 +34,7 @@ class Contribution:
     """All that one plugin gives, checked.
 
     `templates` are as they are in the host's environment; `warnings` is what is doubtful in them, with file and line.
+    `routes` are Litestar's, checked together.
     """
 
     plugin: str
@@ -43,6 +44,8 @@ class Contribution:
     middleware: tuple[Middleware, ...] = ()
     classifiers: tuple[Classifier, ...] = ()
     commands: tuple[click.Command, ...] = ()
+    health: tuple[HealthCheck, ...] = ()
+    routes: tuple[Any, ...] = ()
     lifespan: Lifespan | None = None
     warnings: tuple[Problem, ...] = ()
 
@@ -54,6 +57,8 @@ class Contribution:
             "middleware": len(self.middleware),
             "classifiers": len(self.classifiers),
             "commands": len(self.commands),
+            "health checks": len(self.health),
+            "routes": len(self.routes),
         }
         return {kind: count for kind, count in counts.items() if count}
 

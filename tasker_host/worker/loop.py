@@ -1,4 +1,4 @@
-"""One worker: one loop, one held connection, at most one call in flight.
+"""One worker: one loop, one held connection (`calls`), at most one call in flight.
 
 While a call is away, finished handlers collect; when it returns, everything that collected goes into the next call. The
 next call is sent before the handlers of the steps just received run, so the database and the handlers work at the same
@@ -12,36 +12,25 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import asyncpg
 import structlog
 
-from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, Database
-from tasker_host.db.kernel import (
-    NOBODY,
-    Checkpointed,
-    Claimed,
-    Outcome,
-    Taken,
-    Taker,
-    steps_checkpoint,
-    steps_claim,
-    steps_finish,
-    steps_renew,
-)
+from tasker_host.db.database import Database
+from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker, steps_finish
 from tasker_host.db.listen import ENDED, STOP, Doorbell, Listener, work
 from tasker_host.domain.ids import WorkerId
-from tasker_host.domain.result import Failed
 from tasker_host.errors import DatabaseUnavailable
 from tasker_host.hooks.records import Classifier, Middleware
-from tasker_host.worker.execute import error_json, released
+from tasker_host.worker.calls import Calls
+from tasker_host.worker.execute import released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
+from tasker_host.worker.pulse import Pulse
 from tasker_host.worker.scale import next_slots
 from tasker_host.worker.slots import Slots
 from tasker_host.worker.transaction import StepTransaction
@@ -86,12 +75,10 @@ class Worker:
         self.namespaces = list(namespaces)
         self.options = options
         self.counts = WorkerCounts()
-        self.connected = False
         self._database = database
         self._listen_database = listen_database
         self._doorbell = doorbell
         self._plans = plans
-        self._on_connected = on_connected
         self._on_ended = on_ended
         self._slots = Slots(
             self._finished,
@@ -106,8 +93,6 @@ class Worker:
         self._outcomes: list[Outcome] = []
         self._checkpoints: list[tuple[Claimed, str]] = []
         self._reserved = 0
-        self._connection: Connection | None = None
-        self._calling = asyncio.Lock()
         self._bell = True
         self._recalled = False
         self._look_at = 0.0
@@ -115,11 +100,23 @@ class Worker:
         self._stop_at: float | None = None
         self._unserved: set[tuple[int, str]] = set()
         self._tags = list(options.tags) or None
+        self._calls = Calls(
+            worker_id,
+            options,
+            database=database,
+            namespaces=self.namespaces,
+            tags=self._tags,
+            on_connected=on_connected,
+        )
         self.slots = options.slots
         self._ran: list[int] = []
         self._warned = False
 
     # What others may call ---------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self._calls.connected
 
     @property
     def running(self) -> int:
@@ -198,17 +195,12 @@ class Worker:
     @property
     def is_idle(self) -> bool:
         """Whether it runs nothing, reports nothing and asks for nothing at the moment."""
-        busy = len(self._slots) or self._outcomes or self._checkpoints or self._calling.locked()
+        busy = len(self._slots) or self._outcomes or self._checkpoints or self._calls.are_busy
         return self.connected and not busy
 
-    @asynccontextmanager
-    async def lend(self) -> AsyncIterator[Connection]:
+    def lend(self) -> AbstractAsyncContextManager[Connection]:
         """The connection of an idle worker, which waits for it meanwhile. Raises DatabaseUnavailable."""
-        async with self._calling:
-            try:
-                yield await self._connected()
-            except CONNECTION_LOST as error:
-                raise DatabaseUnavailable(f"the connection to the database was lost: {error}") from error
+        return self._calls.lend()
 
     def stop(self, *, grace_seconds: float | None = None) -> None:
         """Claim nothing more, let running handlers finish for the grace period, give back the rest. `run` then ends."""
@@ -226,6 +218,7 @@ class Worker:
 
         leases = LeaseKeeper(self._database, self.id, self.options.lease, self._slots.held, lost)
         leases.start()
+        pulse = self._pulse()
         helpers = [asyncio.create_task(self._slots.watch_overruns(), name="tasker-overruns")]
         if self.options.mode != "polling":
             channels = [STOP, *(work(namespace) for namespace in self.namespaces)]
@@ -238,10 +231,24 @@ class Worker:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await asyncio.to_thread(leases.stop)
+            if pulse is not None:
+                await asyncio.to_thread(pulse.stop)
             self._slots.close()
-            if self._connection is not None:
-                self._connection.terminate()
-            self.connected = False
+            self._calls.close()
+
+    def _pulse(self) -> Pulse | None:
+        if not self.options.max_blocked_seconds:
+            return None
+        pulse = Pulse(
+            database=self._database,
+            worker=self.id,
+            namespaces=self.namespaces,
+            lease=self.options.lease,
+            max_blocked_seconds=self.options.max_blocked_seconds,
+            held=self._slots.held,
+        )
+        pulse.start()
+        return pulse
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
@@ -258,9 +265,11 @@ class Worker:
                 continue
             look = want > 0 and self._may_wait()
             self._bell = self._bell and not look
-            async with self._calling:
-                taken = await self._call(outcomes, want, look=look)
-            if taken is not None:
+            taken, left = await self._calls.take(outcomes, want, look=look)
+            self._outcomes = left + self._outcomes
+            if taken is None:
+                self._bell = True
+            else:
                 await self._received(taken, want, looked=look)
 
     def _may_wait(self) -> bool:
@@ -378,84 +387,14 @@ class Worker:
 
     # Calls ------------------------------------------------------------------------------------------------------------
 
-    async def _call(self, outcomes: list[Outcome], want: int, *, look: bool) -> Taken | None:
-        """One round trip; None when the database could not be asked and it is to be tried again."""
-        try:
-            connection = await self._connected()
-            if outcomes:
-                return await steps_finish(
-                    connection,
-                    self.id,
-                    outcomes,
-                    self.namespaces,
-                    want=want,
-                    lease=self.options.lease,
-                    look=look,
-                    tags=self._tags,
-                )
-            return await steps_claim(
-                connection, self.id, self.namespaces, want=want, lease=self.options.lease, tags=self._tags
-            )
-        except (DatabaseUnavailable, *CONNECTION_LOST) as error:
-            # What was reported may or may not have been committed: reporting it again changes nothing if it was.
-            self._outcomes = outcomes + self._outcomes
-            await self._disconnected(error)
-            return None
-        except TRANSIENT:
-            self._outcomes = outcomes + self._outcomes
-            self._bell = True
-            return None
-        except asyncpg.PostgresError as error:
-            if not outcomes:
-                raise
-            log.warning("batch refused, reporting one by one", outcomes=len(outcomes), error=str(error))
-            return await self._one_by_one(outcomes)
-
-    async def _one_by_one(self, outcomes: list[Outcome]) -> Taken | None:
-        """An outcome that the database refuses must not hold back the others of its batch: it becomes a failure."""
-        ended: list[UUID] = []
-        superseded: list[UUID] = []
-        while outcomes:
-            outcome = outcomes[0]
-            try:
-                taken = await self._finish_alone(outcome)
-            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
-                self._outcomes = outcomes + self._outcomes
-                await self._disconnected(error)
-                return None
-            ended += taken.ended
-            superseded += taken.superseded
-            outcomes = outcomes[1:]
-        return Taken(steps=[], ended=ended, superseded=superseded, left=self.namespaces)
-
-    async def _finish_alone(self, outcome: Outcome) -> Taken:
-        connection = await self._connected()
-        try:
-            return await steps_finish(connection, self.id, [outcome], [], want=0, lease=self.options.lease)
-        except asyncpg.PostgresError as error:
-            if isinstance(error, CONNECTION_LOST):
-                raise
-            refused = Failed(f"the outcome could not be stored: {error}", "permanent_error", retryable=False)
-            instead = outcome._replace(
-                kind="failed", value=error_json(refused, will_retry=False), metadata=None, retry_after=None
-            )
-            return await steps_finish(connection, self.id, [instead], [], want=0, lease=self.options.lease)
-
     async def _save_checkpoints(self) -> None:
         """Saves how far steps have come; each goes on with it at once, unless it is no longer ours."""
         saved, self._checkpoints = self._checkpoints, []
-        try:
-            async with self._calling:
-                ours = await steps_checkpoint(
-                    await self._connected(),
-                    self.id,
-                    [Checkpointed(s.namespace, s.step_uuid, s.attempt, s.msg_id, value) for s, value in saved],
-                    lease=self.options.lease,
-                )
-        except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+        ours = await self._calls.checkpoint(saved)
+        if ours is None:
             # Saved or not: to save it again does no harm.
             self._checkpoints = saved + self._checkpoints
-            await self._disconnected(error)
+            self._bell = True
             return
         for step, value in saved:
             if step.step_uuid not in ours:
@@ -470,35 +409,12 @@ class Worker:
 
     async def _give_up_what_is_lost(self) -> None:
         """Asks which of the running steps are still ours, without waiting for the next renewal."""
-        self._recalled = False
-        try:
-            async with self._calling:
-                connection = await self._connected()
-                lost = await steps_renew(connection, self.id, self._slots.held(), lease=self.options.lease)
-        except (DatabaseUnavailable, *CONNECTION_LOST) as error:
-            self._recalled = True
-            await self._disconnected(error)
-            return
-        self._slots.stop("lost", lost)
-
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect(
-                role=f"worker {self.id}", idle_in_transaction_session_timeout="60s"
-            )
-            self.connected = True
-            self._on_connected()
-        return self._connection
-
-    async def _disconnected(self, error: BaseException) -> None:
-        if self.connected or self._connection is None:
-            log.warning("database lost, reconnecting", worker=self.id, error=str(error) or type(error).__name__)
-        self.connected = False
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-        self._bell = True
-        await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter, not a secret
+        lost = await self._calls.renew(self._slots.held())
+        self._recalled = lost is None
+        if lost is None:
+            self._bell = True
+        else:
+            self._slots.stop("lost", lost)
 
     # Waiting and ending -----------------------------------------------------------------------------------------------
 

@@ -195,7 +195,10 @@ async def hold(kernel: Kernel) -> None:
     lost = await connection.fetch(
         "select p.key from tasker.parked p left join tasker.steps s on s.step_uuid = p.step_uuid"
         " where s.state is distinct from 'enqueued'"
-        " or p.key not in (select key from tasker.limits where paused or running >= max_running)"
+        # Room is free only while somebody else who came back for it is about to be taken.
+        " or p.key not in (select key from tasker.limits where paused or max_running <= running + ("
+        "     select count(*) from tasker.steps o join tasker.tasks t using (task_uuid) where o.state = 'enqueued'"
+        "     and t.state <> 'paused' and o.step_uuid not in (select step_uuid from tasker.parked)))"
     )
     assert lost == []
     # Exactly the steps that are queued, leased or waiting have a message, each one.

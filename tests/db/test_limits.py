@@ -112,6 +112,50 @@ async def test_however_a_step_stops_running_its_room_is_given_to_the_next(kernel
     assert await running(kernel, "namespace:tests") == 1
 
 
+@pytest.mark.parametrize("what", ["cancel", "pause", "resolve_manually", "complete_manually"])
+async def test_a_step_that_came_back_for_room_and_will_not_run_leaves_its_turn_to_the_next(kernel, what):
+    await kernel.limit("namespace:tests", 1)
+    one = await kernel.template(ONE)
+    await kernel.submit(one, priority=2)
+    (second,), _ = await kernel.submit(one, priority=1)
+    (third,), _ = await kernel.submit(one)
+    (step,) = (await kernel.claim()).steps
+    await kernel.finish(done(step))
+    assert (await running(kernel, "namespace:tests"), await parked(kernel)) == (0, 1)
+    if what == "complete_manually":
+        await kernel.repair(what, await kernel.step(second, "a"), value=1)
+    else:
+        await kernel.operate(what, second)
+    assert [step.task_uuid for step in (await kernel.claim()).steps] == [third]
+
+
+async def test_a_step_that_finds_no_room_under_another_key_leaves_its_turn_to_the_next(kernel):
+    both = await kernel.template(ONE, steps={"a": {"handler": "charge"}})
+    await kernel.limit("namespace:tests", 1)
+    await kernel.submit(await kernel.template(ONE, steps={"a": {"handler": "look"}}), priority=2)
+    await kernel.submit(both, priority=1)
+    (third,), _ = await kernel.submit(await kernel.template(ONE, steps={"a": {"handler": "look"}}))
+    (step,) = (await kernel.claim()).steps
+    await kernel.limit("handler:charge", paused=True)
+    await kernel.finish(done(step))
+    taken = [*(await kernel.claim()).steps, *(await kernel.claim()).steps]
+    assert [step.task_uuid for step in taken] == [third]
+
+
+async def test_a_step_that_comes_back_for_room_and_that_nobody_takes_does_not_keep_it_for_ever(kernel):
+    await kernel.limit("namespace:tests", 1)
+    one = await kernel.template(ONE)
+    await kernel.submit(one, priority=2)
+    await kernel.submit(one, priority=1, tags=["gpu"])
+    (third,), _ = await kernel.submit(one)
+    (step,) = (await kernel.claim(want=1)).steps
+    await kernel.claim()
+    await kernel.finish(done(step), tags=[])
+    assert (await kernel.claim(tags=[])).steps == []
+    assert await kernel.connection.fetchval("select tasker.limits_offer()") == ["tests"]
+    assert [step.task_uuid for step in (await kernel.claim(tags=[])).steps] == [third]
+
+
 async def test_a_worker_that_takes_over_a_lease_takes_over_its_room(kernel):
     await kernel.clock(NOW)
     await kernel.limit("namespace:tests", 1)

@@ -176,7 +176,7 @@ def hooks() -> dict[str, tuple[str, ...]]:
 def test_every_hook_is_documented_with_its_arguments(name):
     section = page("plugins").section(name)
     assert f"{name}({', '.join(hooks()[name])})" in code(section)
-    for word in ("- **Called**", "- **Return**", "- **If it raises**"):
+    for word in ("- **Called**", "- **Return**", "- **If it raises**", "- **Since**"):
         assert word in section
 
 

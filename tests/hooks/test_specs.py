@@ -20,6 +20,8 @@ HOOKS = {
     "tasker_middleware": ("settings",),
     "tasker_classifiers": ("settings",),
     "tasker_commands": (),
+    "tasker_health": ("settings",),
+    "tasker_routes": ("settings",),
     "tasker_lifespan": ("settings", "host"),
 }
 

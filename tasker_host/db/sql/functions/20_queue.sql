@@ -226,6 +226,7 @@ begin
     execute format('alter table pgmq.%I set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
                     autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05)',
                    v_table);
+    perform tasker.events_queue_create(p_namespace);
     perform tasker.queue_install(p_namespace);
     insert into tasker.namespaces (name, queue_sequence)
     values (p_namespace, pg_get_serial_sequence(format('pgmq.%I', v_table), 'msg_id')::regclass);

@@ -57,8 +57,35 @@ begin
 end
 $$;
 
+-- Brings up to p_room parked steps of a key back into their queues (null: all); the namespaces of these.
+create or replace function tasker.limit_unpark(p_key text, p_room int, p_now timestamptz) returns text[]
+language plpgsql as $$
+declare
+    v_change record;
+    v_namespaces text[] := '{}';
+begin
+    for v_change in
+        with freed as (
+            delete from tasker.parked p
+            using (select step_uuid from tasker.parked where key = p_key order by rank limit p_room for update skip locked) f
+            where p.step_uuid = f.step_uuid
+            returning p.namespace, p.msg_id, p.rank, p.lane
+        )
+        select namespace, array_agg(msg_id) as messages, array_agg(rank) as ranks, array_agg(lane) as lanes
+        from freed group by namespace
+    loop
+        perform tasker.queue_apply(v_change.namespace, null, null, null, v_change.messages, v_change.ranks, v_change.lanes,
+                                   p_now, null, null, null, null, null, null);
+        v_namespaces := v_namespaces || v_change.namespace;
+    end loop;
+    return v_namespaces;
+end
+$$;
+
 -- Of steps that were just taken, in the order of their rank, those that may run; the others are put back.
-create or replace function tasker.steps_admit(p_steps uuid[], p_now timestamptz) returns uuid[]
+-- work_for: namespaces of parked steps that came back for room which a step that was put back does not use.
+drop function if exists tasker.steps_admit(uuid[], timestamptz);
+create function tasker.steps_admit(p_steps uuid[], p_now timestamptz, out admitted uuid[], out work_for text[])
 language plpgsql
 set plan_cache_mode = force_custom_plan
 as $$
@@ -74,7 +101,7 @@ declare
     v_due timestamptz;
     v_parked_at text;
     v_is_busy boolean;
-    v_admitted uuid[] := '{}';
+    v_free text[] := '{}';       -- keys whose room a step that was put back left
     v_back uuid[] := '{}';
     v_until timestamptz[] := '{}';
     v_rate_at timestamptz[] := '{}';
@@ -82,10 +109,12 @@ declare
     v_i int;
     v_tolerance interval;
 begin
+    admitted := p_steps;
+    work_for := '{}';
     select array_agg(k.step_uuid), array_agg(k.key), array_agg(k.own_max) into v_of, v_keys, v_own
     from tasker.limit_keys_of(p_steps) k;
     if v_keys is null then
-        return p_steps;
+        return;
     end if;
     insert into tasker.limits (key, is_fixed)
     select distinct d.key, false from unnest(v_keys) as d (key)
@@ -103,9 +132,10 @@ begin
         update tasker.limits l set running = l.running + d.wanted
         from (select key, count(*) as wanted from unnest(v_keys) as k (key) group by key) d
         where l.key = d.key;
-        return p_steps;
+        return;
     end if;
 
+    admitted := '{}';
     for v_step in
         select u.step_uuid, s.rate_at, s.task_uuid, s.msg_id, s.lane, t.namespace,
                t.rank - coalesce(s.priority, 0) * t.aging_us as rank, k.keys, k.owns
@@ -142,6 +172,7 @@ begin
             v_back := v_back || v_step.step_uuid;
             v_until := v_until || 'infinity'::timestamptz;
             v_rate_at := v_rate_at || v_step.rate_at;
+            v_free := v_free || v_step.keys;
             continue;
         elsif v_is_busy then
             v_back := v_back || v_step.step_uuid;
@@ -160,11 +191,12 @@ begin
             v_limits[v_places[v_i]] := v_limit;
         end loop;
         if v_due > p_now then
+            v_free := v_free || v_step.keys;
             v_back := v_back || v_step.step_uuid;
             v_until := v_until || v_due;
             v_rate_at := v_rate_at || v_due;
         else
-            v_admitted := v_admitted || v_step.step_uuid;
+            admitted := admitted || v_step.step_uuid;
             if v_step.rate_at is not null then
                 v_turns := v_turns || v_step.step_uuid;
             end if;
@@ -179,37 +211,23 @@ begin
     if v_back <> '{}' then
         perform tasker.steps_put_back(v_back, v_until, v_rate_at, p_now);
     end if;
-    return v_admitted;
-end
-$$;
-
--- Brings up to p_room parked steps of a key back into their queues (null: all); the namespaces of these.
-create or replace function tasker.limit_unpark(p_key text, p_room int, p_now timestamptz) returns text[]
-language plpgsql as $$
-declare
-    v_change record;
-    v_namespaces text[] := '{}';
-begin
-    for v_change in
-        with freed as (
-            delete from tasker.parked p
-            using (select step_uuid from tasker.parked where key = p_key order by rank limit p_room for update skip locked) f
-            where p.step_uuid = f.step_uuid
-            returning p.namespace, p.msg_id, p.rank, p.lane
-        )
-        select namespace, array_agg(msg_id) as messages, array_agg(rank) as ranks, array_agg(lane) as lanes
-        from freed group by namespace
+    -- A step that came back for room under one key may have found none under another: its turn is the next one's.
+    for v_limit in
+        select l.* from unnest(v_limits) l
+        where l.key = any (v_free) and not l.paused and exists (select from tasker.parked p where p.key = l.key) order by l.key
     loop
-        perform tasker.queue_apply(v_change.namespace, null, null, null, v_change.messages, v_change.ranks, v_change.lanes,
-                                   p_now, null, null, null, null, null, null);
-        v_namespaces := v_namespaces || v_change.namespace;
+        v_i := coalesce(v_limit.max_running, (select min(own) from unnest(v_keys, v_own) as k (key, own) where k.key = v_limit.key))
+               - v_limit.running;
+        if coalesce(v_i > 0, true) then
+            work_for := work_for || tasker.limit_unpark(v_limit.key, v_i, p_now);
+        end if;
     end loop;
-    return v_namespaces;
 end
 $$;
 
--- Steps that no longer run give up their room; the namespaces of the parked steps that come back for it.
-create or replace function tasker.limits_release(p_steps uuid[], p_now timestamptz) returns text[]
+-- Steps that no longer run give up their room, and those that came back for room (p_turns) but will not run leave their turn
+-- to the next; the namespaces of the parked steps that come back for it.
+create or replace function tasker.limits_release(p_steps uuid[], p_now timestamptz, p_turns uuid[] default null) returns text[]
 language plpgsql
 set plan_cache_mode = force_custom_plan
 as $$
@@ -219,7 +237,8 @@ declare
 begin
     for v_key in
         with given as materialized (
-            select key, count(*)::int as ended, min(own_max) as own_max from tasker.limit_keys_of(p_steps) group by key
+            select key, (count(*) filter (where step_uuid = any (p_steps)))::int as ended, min(own_max) as own_max
+            from tasker.limit_keys_of(p_steps || p_turns) group by key
         ), locked as materialized (
             select l.key from tasker.limits l where l.key in (select key from given) order by l.key for no key update
         )
@@ -235,6 +254,57 @@ begin
             delete from tasker.limits l where l.key = v_key.key and not exists (select from tasker.parked where key = l.key);
         end if;
     end loop;
+    return v_namespaces;
+end
+$$;
+
+-- Steps leave the queues without running: those that ran give up their room, those that were to run leave their turn to the next.
+-- Whoever takes such steps away is an operator or a failure, not a worker that asks for work: so workers are told here.
+create or replace function tasker.limits_leave(p_ran uuid[], p_waited uuid[], p_now timestamptz) returns void
+language plpgsql
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+    if not exists (select from tasker.limits) then
+        return;
+    end if;
+    with unparked as (
+        delete from tasker.parked where step_uuid = any (p_waited) returning step_uuid
+    )
+    select array_agg(w) into p_waited from unnest(p_waited) w where w not in (select step_uuid from unparked);
+    if p_ran <> '{}' or p_waited <> '{}' then
+        perform pg_notify('tasker.work.' || n, '')
+        from unnest(tasker.limits_release(p_ran, p_now, p_waited)) as n;
+    end if;
+end
+$$;
+
+-- Room that is free while steps are parked for it goes to them. Steps that came back for it and that nobody takes (no living
+-- worker serves them) are what keeps it free: the next in line must not wait for them for ever.
+create or replace function tasker.limits_offer() returns text[]
+language plpgsql
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_key record;
+    v_namespaces text[] := '{}';
+begin
+    for v_key in
+        select l.key, coalesce(l.max_running, first.own_max) - l.running as room
+        from (select key from tasker.limits where key in (select distinct key from tasker.parked)
+              order by key for no key update) k
+        join tasker.limits l on l.key = k.key
+        cross join lateral (
+            select max(o.own_max) as own_max
+            from tasker.limit_keys_of(array(select p.step_uuid from tasker.parked p where p.key = l.key order by p.rank limit 1)) o
+            where o.key = l.key) first
+        where not l.paused order by l.key
+    loop
+        if coalesce(v_key.room > 0, true) then
+            v_namespaces := v_namespaces || tasker.limit_unpark(v_key.key, v_key.room, tasker.now());
+        end if;
+    end loop;
+    perform pg_notify('tasker.work.' || n, '') from unnest(v_namespaces) n;
     return v_namespaces;
 end
 $$;

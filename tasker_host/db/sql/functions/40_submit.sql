@@ -160,7 +160,7 @@ begin
         v_limited := v_limited or v_change.limited;
     end loop;
     if v_steps <> '{}' and (v_limited or exists (select from tasker.limits where is_fixed)) then
-        v_steps := tasker.steps_admit(v_steps, v_now);
+        select a.admitted into v_steps from tasker.steps_admit(v_steps, v_now) a;
     end if;
 
     if v_steps <> '{}' then

@@ -17,6 +17,7 @@ declare
     v_fresh uuid[];              -- now running that did not run before: these ask for room under limits
     v_poison uuid[];             -- steps
     v_gone uuid[];               -- steps that gave up their room
+    v_turns uuid[];              -- steps that had come back for room and will not run
     v_tasks uuid[];
     v_stray bigint[];
     v_busy bigint[];
@@ -25,7 +26,6 @@ declare
     v_alien_lane text[];
     v_limited boolean;
     v_done uuid[];
-    v_more text[];
 begin
     select array_agg(q.msg_id), array_agg(q.step_uuid), bool_or(q.was_due) into v_messages, v_steps, v_due
     from tasker.queue_take(p_namespace, p_now, p_until, p_limit, p_tags) q;
@@ -124,6 +124,7 @@ begin
                (select array_agg(step_uuid) from moved where state = 'error'),
                (select array_agg(distinct task_uuid) from moved where state = 'error'),
                (select array_agg(step_uuid) from moved where was = 'in_progress' and state <> 'in_progress'),
+               (select array_agg(step_uuid) from moved where was = 'enqueued' and state = 'cancelled'),
                (select array_agg(msg_id) from moved where state = 'enqueued' and not is_paused),
                (select array_agg(t.rank - coalesce(m.priority, 0) * t.aging_us) from moved m
                 join task t on t.task_uuid = m.task_uuid where m.state = 'enqueued' and not m.is_paused),
@@ -137,7 +138,8 @@ begin
                      where s.step_uuid = any (v_steps) and s.msg_id = any (v_messages)
                        and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
                        and not exists (select from moved where moved.step_uuid = s.step_uuid))
-        into steps, v_fresh, v_limited, v_poison, v_tasks, v_gone, v_alien, v_alien_rank, v_alien_lane, v_stray, v_busy;
+        into steps, v_fresh, v_limited, v_poison, v_tasks, v_gone, v_turns, v_alien,
+             v_alien_rank, v_alien_lane, v_stray, v_busy;
         left_work := v_alien is not null;
         -- Messages of paused tasks keep the time they were just given: until they are resumed, that is for ever.
         perform tasker.queue_apply(p_namespace, null, m.messages, m.forever, null, null, null, p_now, null, null, null, null, null, null)
@@ -156,8 +158,8 @@ begin
             v_alien, v_alien_rank, v_alien_lane, p_now, null, null, null, null, null, null);
     end if;
     v_limited := v_limited or exists (select from tasker.limits where is_fixed);
-    if v_gone is not null and v_limited then
-        left_work := left_work or tasker.limits_release(v_gone, p_now) <> '{}';
+    if (v_gone is not null or v_turns is not null) and v_limited then
+        left_work := left_work or tasker.limits_release(coalesce(v_gone, '{}'), p_now, v_turns) <> '{}';
     end if;
     if v_poison is not null then
         perform tasker.batches_stop(v_poison, p_now);
@@ -165,7 +167,7 @@ begin
         ended := v_done;
     end if;
     if v_fresh is not null and v_limited then
-        v_done := tasker.steps_admit(v_fresh, p_now);
+        select a.admitted, left_work or a.work_for <> '{}' into v_done, left_work from tasker.steps_admit(v_fresh, p_now) a;
         steps := array(select u.step from unnest(steps) with ordinality as u (step, position)
                        where u.step = any (v_done) or u.step <> all (v_fresh) order by u.position);
     end if;

@@ -101,6 +101,7 @@ as $$
 declare
     v_change record;
     v_gone uuid[];
+    v_turns uuid[];
 begin
     for v_change in
         with was as (
@@ -116,7 +117,8 @@ begin
             select task_uuid, step_uuid, was, p_state, p_now, attempts, worker, p_actor, p_reason from moved
         )
         select t.namespace, array_agg(m.msg_id) filter (where m.msg_id is not null) as messages,
-               array_agg(m.step_uuid) filter (where m.was = 'in_progress') as gone
+               array_agg(m.step_uuid) filter (where m.was = 'in_progress') as gone,
+               array_agg(m.step_uuid) filter (where m.was = 'enqueued') as turns
         from moved m join tasker.tasks t on t.task_uuid = m.task_uuid group by t.namespace
     loop
         if v_change.messages is not null then
@@ -124,11 +126,9 @@ begin
                                        null, null, null, null, null, null);
         end if;
         v_gone := v_gone || v_change.gone;
+        v_turns := v_turns || v_change.turns;
     end loop;
-    delete from tasker.parked where step_uuid = any (p_steps);
-    if v_gone <> '{}' and exists (select from tasker.limits) then
-        perform tasker.limits_release(v_gone, p_now);
-    end if;
+    perform tasker.limits_leave(coalesce(v_gone, '{}'), coalesce(v_turns, '{}'), p_now);
 end
 $$;
 

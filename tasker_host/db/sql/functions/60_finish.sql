@@ -10,6 +10,9 @@
 -- step comes to is kept in enqueued_for_orchestration or enqueued_as_error_for_orchestration; once its task is over, a
 -- failure is final.
 --
+-- p_events are the durable events of each outcome, a JSON array or null (see events_send); null altogether when there are
+-- none, which costs nothing. Those of an outcome that does not count are not sent.
+--
 -- An outcome counts only while its step is in_progress, held by p_worker, at that attempt; otherwise it changes nothing
 -- and its step is listed in `superseded`. The task rows are locked first, in uuid order, and guard everything else:
 -- siblings finishing on two workers cannot deadlock, and the last of many parallel steps sees that it is the last.
@@ -17,11 +20,12 @@
 -- Without p_look the queues are not looked at: the worker knows that nothing waits there, and takes only successors.
 --
 -- The last row returned has no step; its summary is {"superseded": [step uuids], "ended": [task uuids],
--- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due}.
+-- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due, "relayed": whether a
+-- relay got an event}.
 
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
-    p_retry_after interval[], p_metadata json[], p_expand json[],
+    p_retry_after interval[], p_metadata json[], p_expand json[], p_events jsonb[],
     p_namespaces text[], p_want int, p_lease interval, p_look boolean, p_tags text[]
 ) returns setof tasker.claimed
 language plpgsql
@@ -51,6 +55,7 @@ declare
     v_limited boolean := exists (select from tasker.limits where is_fixed);
     v_back text[];               -- namespaces with steps that had waited for room
     v_stopping uuid[];           -- tasks of which some steps are not to run any more
+    v_relayed boolean := false;  -- whether a relay got an event
 begin
     perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
     if cardinality(array_remove(p_expand::text[], null)) > 0 then
@@ -229,6 +234,19 @@ begin
         end if;
     end loop;
 
+    if p_events is not null and v_accepted is not null then
+        for v_change in
+            select t.namespace, array_agg(e.event order by o.position, e.position) as events
+            from unnest(p_task, p_events) with ordinality as o (task_uuid, events, position)
+            join tasker.tasks t on t.task_uuid = o.task_uuid
+            cross join lateral jsonb_array_elements(o.events) with ordinality as e (event, position)
+            where o.events is not null and o.position = any (v_accepted)
+            group by t.namespace
+        loop
+            v_relayed := tasker.events_send(v_change.namespace, v_change.events) or v_relayed;
+        end loop;
+    end if;
+
     if v_limited then
         v_back := tasker.limits_release(
             array(select o.step from unnest(p_step) with ordinality as o (step, position) where o.position = any (v_accepted)),
@@ -239,7 +257,7 @@ begin
         v_waiting := v_waiting || v_back;
         v_ranks := v_ranks || array(select null::bigint from unnest(v_back));
         if v_steps <> '{}' then
-            v_steps := tasker.steps_admit(v_steps, v_now);
+            select a.admitted, v_left || a.work_for into v_steps, v_left from tasker.steps_admit(v_steps, v_now) a;
         end if;
     end if;
     if v_stopping is not null then
@@ -268,6 +286,7 @@ begin
         'superseded', case when cardinality(v_accepted) = cardinality(p_step) then '{}'
                       else array(select o.step from unnest(p_step) with ordinality as o (step, position)
                                  where o.position <> all (coalesce(v_accepted, '{}'))) end,
-        'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from nullif(v_next, 'infinity') - v_now)))::tasker.claimed;
+        'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from nullif(v_next, 'infinity') - v_now),
+        'relayed', v_relayed))::tasker.claimed;
 end
 $$;

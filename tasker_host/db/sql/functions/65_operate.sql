@@ -130,14 +130,14 @@ begin
     elsif p_action = 'pause' then
         for v_change in
             select t.namespace, array_agg(s.msg_id) as messages, array_agg('infinity'::timestamptz) as forever,
-                   array_agg(s.step_uuid) as steps
+                   array_agg(s.step_uuid) filter (where s.state = 'enqueued') as steps
             from tasker.steps s join tasker.tasks t on t.task_uuid = s.task_uuid
             where s.task_uuid = any (v_tasks) and s.state in ('enqueued', 'waiting_for_retry') and s.msg_id is not null
             group by t.namespace
         loop
             perform tasker.queue_apply(v_change.namespace, null, v_change.messages, v_change.forever, null, null, null, v_now,
                                        null, null, null, null, null, null);
-            delete from tasker.parked where step_uuid = any (v_change.steps);
+            perform tasker.limits_leave('{}', v_change.steps, v_now);
         end loop;
         update tasker.tasks t set state = 'paused', state_since = v_now where t.task_uuid = any (v_tasks);
         insert into tasker.task_history (task_uuid, from_state, to_state, at, actor, reason)

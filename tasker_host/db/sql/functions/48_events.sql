@@ -1,0 +1,40 @@
+-- Durable domain events: messages of the ordinary PGMQ queue {namespace}_domain_events, written by the transaction that
+-- accepts the result which they tell of. They are there if and only if that result is.
+
+-- Of hosts before there were events.
+drop function if exists tasker.steps_finish(
+    text, uuid[], uuid[], int[], text[], json[], float8[], interval[], json[], json[], text[], int, interval, boolean, text[]);
+
+-- Makes the queue of a namespace's events unless it is there. Safe to call from many transactions at once.
+create or replace function tasker.events_queue_create(p_namespace text) returns void
+language plpgsql as $$
+declare
+    v_queue text := p_namespace || '_domain_events';
+begin
+    if to_regclass(format('pgmq.%I', 'q_' || v_queue)) is not null then
+        return;
+    end if;
+    perform pg_advisory_xact_lock(hashtextextended('tasker.namespaces', 0));
+    perform pgmq.create(v_queue);
+    execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 50,
+                    autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05)', 'q_' || v_queue);
+end
+$$;
+
+-- Sends events of one namespace, in their order, one insert a queue: to that of the namespace, and to those that are bound
+-- to their names. Every durable event goes this way. Returns whether a relay got one.
+drop function if exists tasker.events_send(text, jsonb[]);
+create or replace function tasker.events_send(p_namespace text, p_events jsonb[]) returns boolean
+language plpgsql as $$
+begin
+    perform tasker.events_queue_create(p_namespace);
+    -- Visible at once to every PGMQ client, all of which look at the real clock.
+    execute format('insert into pgmq.%I (vt, message)
+                    select clock_timestamp(), e.event from unnest($1) with ordinality as e (event, position) order by e.position',
+                   'q_' || p_namespace || '_domain_events') using p_events;
+    return tasker.events_route(p_namespace, p_events);
+end
+$$;
+
+-- Namespaces that were there before their events.
+select tasker.events_queue_create(name) from tasker.namespaces;

@@ -1,0 +1,179 @@
+"""What a worker says to the database: one held connection, one call at a time.
+
+A call that could not be made is no error here: the worker keeps what it wanted to say and says it again later. What is
+reported twice changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, Database
+from tasker_host.db.kernel import (
+    Checkpointed,
+    Claimed,
+    Outcome,
+    Taken,
+    steps_checkpoint,
+    steps_claim,
+    steps_finish,
+    steps_renew,
+)
+from tasker_host.domain.ids import WorkerId
+from tasker_host.domain.result import Failed
+from tasker_host.errors import DatabaseUnavailable
+from tasker_host.worker.execute import error_json
+from tasker_host.worker.options import WorkerOptions
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+log = structlog.get_logger("tasker.worker")
+
+
+class Calls:
+    """The connection of one worker, opened again whenever it was lost."""
+
+    def __init__(
+        self,
+        worker_id: WorkerId,
+        options: WorkerOptions,
+        *,
+        database: Database,
+        namespaces: list[str],
+        tags: list[str] | None,
+        on_connected: Callable[[], None],
+    ) -> None:
+        self.connected = False
+        self._id = worker_id
+        self._options = options
+        self._database = database
+        self._namespaces = namespaces
+        self._tags = tags
+        self._on_connected = on_connected
+        self._connection: Connection | None = None
+        self._calling = asyncio.Lock()
+
+    @property
+    def are_busy(self) -> bool:
+        return self._calling.locked()
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncIterator[Connection]:
+        """The connection, for a call of somebody else. Raises DatabaseUnavailable."""
+        async with self._calling:
+            try:
+                yield await self._connected()
+            except CONNECTION_LOST as error:
+                raise DatabaseUnavailable(f"the connection to the database was lost: {error}") from error
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+        self.connected = False
+
+    async def take(self, outcomes: list[Outcome], want: int, *, look: bool) -> tuple[Taken | None, list[Outcome]]:
+        """One round trip: reports `outcomes`, takes up to `want` steps. None, and what is left to report: not now."""
+        async with self._calling:
+            try:
+                return await self._finish_or_claim(await self._connected(), outcomes, want, look=look), []
+            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+                await self._disconnected(error)
+                return None, outcomes
+            except TRANSIENT:
+                return None, outcomes
+            except asyncpg.PostgresError as error:
+                if not outcomes:
+                    raise
+                log.warning("batch refused, reporting one by one", outcomes=len(outcomes), error=str(error))
+                return await self._one_by_one(outcomes)
+
+    async def checkpoint(self, saved: Sequence[tuple[Claimed, str]]) -> set[UUID] | None:
+        """Saves how far steps have come; those of them that are still ours, None: not now."""
+        cut = [Checkpointed(s.namespace, s.step_uuid, s.attempt, s.msg_id, value) for s, value in saved]
+        async with self._calling:
+            try:
+                return await steps_checkpoint(await self._connected(), self._id, cut, lease=self._options.lease)
+            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+                await self._disconnected(error)
+                return None
+            except TRANSIENT:
+                return None
+
+    async def renew(self, held: Sequence[Claimed]) -> Sequence[UUID] | None:
+        """Renews the leases of what is held; those that are no longer ours, None: not now."""
+        async with self._calling:
+            try:
+                return await steps_renew(await self._connected(), self._id, held, lease=self._options.lease)
+            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+                await self._disconnected(error)
+                return None
+            except TRANSIENT:
+                return None
+
+    async def _finish_or_claim(
+        self, connection: Connection, outcomes: list[Outcome], want: int, *, look: bool
+    ) -> Taken:
+        lease = self._options.lease
+        if not outcomes:
+            return await steps_claim(connection, self._id, self._namespaces, want=want, lease=lease, tags=self._tags)
+        return await steps_finish(
+            connection, self._id, outcomes, self._namespaces, want=want, lease=lease, look=look, tags=self._tags
+        )
+
+    async def _one_by_one(self, outcomes: list[Outcome]) -> tuple[Taken | None, list[Outcome]]:
+        """An outcome that the database refuses must not hold back the others of its batch: it becomes a failure."""
+        ended: list[UUID] = []
+        superseded: list[UUID] = []
+        while outcomes:
+            try:
+                taken = await self._finish_alone(outcomes[0])
+            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+                await self._disconnected(error)
+                break
+            except TRANSIENT:
+                break
+            ended += taken.ended
+            superseded += taken.superseded
+            outcomes = outcomes[1:]
+        return Taken(steps=[], ended=ended, superseded=superseded, left=self._namespaces), outcomes
+
+    async def _finish_alone(self, outcome: Outcome) -> Taken:
+        connection = await self._connected()
+        lease = self._options.lease
+        try:
+            return await steps_finish(connection, self._id, [outcome], [], want=0, lease=lease)
+        except asyncpg.PostgresError as error:
+            if isinstance(error, (*CONNECTION_LOST, *TRANSIENT)):
+                raise
+            refused = Failed(f"the outcome could not be stored: {error}", "permanent_error", retryable=False)
+            instead = outcome._replace(
+                kind="failed", value=error_json(refused, will_retry=False), metadata=None, retry_after=None
+            )
+            return await steps_finish(connection, self._id, [instead], [], want=0, lease=lease)
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.connect(
+                role=f"worker {self._id}", idle_in_transaction_session_timeout="60s"
+            )
+            self.connected = True
+            self._on_connected()
+        return self._connection
+
+    async def _disconnected(self, error: BaseException) -> None:
+        if self.connected or self._connection is None:
+            log.warning("database lost, reconnecting", worker=self._id, error=str(error) or type(error).__name__)
+        self.connected = False
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,99 @@
+"""Durable events of the kernel: messages that are there if and only if the result is."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from tasker_host.db.migrate import migrate
+from tests.db.conftest import done, failed
+
+ONE = {"only": []}
+
+
+def telling(outcome, *names: str):
+    """The outcome with an event for each name."""
+    return outcome._replace(events=json.dumps([{"event_name": name} for name in names]))
+
+
+async def sent(kernel, namespace: str = "tests") -> list[str]:
+    """Names of the events in the queue of a namespace, in their order, as any PGMQ client reads them."""
+    rows = await kernel.connection.fetch("select message from pgmq.read($1, 0, 1000)", f"{namespace}_domain_events")
+    return [json.loads(row["message"])["event_name"] for row in rows]
+
+
+async def test_the_events_of_a_result_are_messages_in_the_order_given(kernel):
+    await kernel.submit(await kernel.template(ONE), 3)
+    first, second, third = (await kernel.claim()).steps
+    await kernel.finish(telling(done(first), "a.1", "a.2"), done(second), telling(failed(third), "c.1"))
+    assert await sent(kernel) == ["a.1", "a.2", "c.1"]
+
+
+async def test_an_attempt_that_will_be_retried_sends_its_events_too(kernel):
+    await kernel.submit(await kernel.template(ONE))
+    (step,) = (await kernel.claim()).steps
+    await kernel.finish(telling(failed(step, retry_after=timedelta(hours=1)), "a.again"))
+    assert await sent(kernel) == ["a.again"]
+
+
+async def test_an_outcome_that_comes_too_late_sends_nothing(kernel):
+    await kernel.submit(await kernel.template(ONE), 2)
+    stale, mine = (await kernel.claim()).steps
+    answer = await kernel.finish(telling(done(stale._replace(attempt=7)), "a.phantom"), telling(done(mine), "a.real"))
+    assert answer.superseded == [stale.step_uuid]
+    assert await sent(kernel) == ["a.real"]
+
+
+async def test_a_result_reported_twice_sends_its_events_once(kernel):
+    await kernel.submit(await kernel.template(ONE))
+    (step,) = (await kernel.claim()).steps
+    await kernel.finish(telling(done(step), "a.once"), telling(done(step), "a.twice"))
+    await kernel.finish(telling(done(step), "a.again"))
+    assert await sent(kernel) == ["a.once"]
+
+
+async def test_a_result_that_is_rolled_back_leaves_no_event(kernel):
+    await kernel.submit(await kernel.template(ONE))
+    (step,) = (await kernel.claim()).steps
+    transaction = kernel.connection.transaction()
+    await transaction.start()
+    await kernel.finish(telling(done(step), "a.gone"))
+    await transaction.rollback()
+    assert await sent(kernel) == []
+    assert (await kernel.finish(telling(done(step), "a.kept"))).superseded == []
+    assert await sent(kernel) == ["a.kept"]
+
+
+async def test_events_go_to_the_queue_of_their_tasks_namespace(kernel):
+    await kernel.submit(await kernel.template(ONE))
+    await kernel.submit(await kernel.template(ONE, namespace="others"))
+    steps = (await kernel.claim("w", 10, "tests", "others")).steps
+    await kernel.finish(*(telling(done(step), f"a.{step.namespace}") for step in steps))
+    assert await sent(kernel) == ["a.tests"]
+    assert await sent(kernel, "others") == ["a.others"]
+
+
+async def test_a_result_of_a_paused_task_sends_its_events_when_it_is_accepted(kernel):
+    (task,), _ = await kernel.submit(await kernel.template(ONE))
+    (step,) = (await kernel.claim()).steps
+    await kernel.operate("pause", task)
+    await kernel.finish(telling(done(step), "a.paused"))
+    await kernel.operate("resume", task)
+    assert await sent(kernel) == ["a.paused"]
+
+
+async def test_a_queue_that_somebody_dropped_is_made_again(kernel):
+    await kernel.submit(await kernel.template(ONE))
+    (step,) = (await kernel.claim()).steps
+    await kernel.connection.execute("select pgmq.drop_queue('tests_domain_events')")
+    await kernel.finish(telling(done(step), "a.b"))
+    assert await sent(kernel) == ["a.b"]
+
+
+async def test_namespaces_of_before_an_upgrade_get_their_queue_by_it(kernel, database):
+    await kernel.template(ONE)
+    await kernel.connection.execute("select pgmq.drop_queue('tests_domain_events')")
+    # Of functions that changed, all are made anew.
+    await kernel.connection.execute("update tasker.migrations set sha256 = 'older' where name = 'functions'")
+    assert await migrate(database) == ("functions",)
+    assert await sent(kernel) == []
