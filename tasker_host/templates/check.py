@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from tasker_host.templates.reading import Known, found_with
 from tasker_host.templates.rules import Found, found_in
 
 _ORDER = list(Severity)
+_LINE = re.compile(r":(\d+)$")
 
 
 def check_text(text: str, *, source: str, known: Known | None = None) -> Report:
@@ -61,8 +63,13 @@ def _finding(problem: Problem, severity: Severity) -> Finding:
 
 
 def _sorted(findings: list[Finding]) -> list[Finding]:
-    """Errors first; among equals in the order in which they were found."""
-    return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+    """Errors first; among equals by line, then in the order in which they were found."""
+    return sorted(findings, key=lambda finding: (_ORDER.index(finding.severity), _line(finding.where)))
+
+
+def _line(where: str) -> int:
+    found = _LINE.search(where)
+    return int(found[1]) if found else 0
 
 
 def _never_started(text: str, source: str) -> Iterator[Finding]:

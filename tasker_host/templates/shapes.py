@@ -22,6 +22,8 @@ class Shape:
     def __init__(self, schema: Any, root: Mapping[str, Any] | None = None, *, depth: int = 0) -> None:
         self.root: Mapping[str, Any] = root if root is not None else (schema if isinstance(schema, Mapping) else {})
         self.depth = depth
+        self.reference = str(schema.get("$ref", "")) if isinstance(schema, Mapping) else ""
+        """What the schema refers to, if it does."""
         self.schema = self._merged(schema, set())
 
     @property
@@ -60,7 +62,9 @@ class Shape:
     @property
     def properties(self) -> dict[str, Shape]:
         given = self.schema.get("properties")
-        return {name: self._inner(one) for name, one in given.items()} if isinstance(given, Mapping) else {}
+        found = {name: self._inner(one) for name, one in given.items()} if isinstance(given, Mapping) else {}
+        # What is required is there, also when nothing more is said of it.
+        return found | {name: self._inner({}) for name in sorted(self.required) if name not in found}
 
     @property
     def required(self) -> frozenset[str]:
