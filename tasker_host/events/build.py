@@ -195,9 +195,7 @@ class _Source:
                 f"the publisher took longer than {seconds:g} s (events.publisher_timeout_seconds)"
             ) from None
 
-    async def _tell_of(
-        self, error: BaseException, event: EventPlan, hooks: EventPublisher, payload: Any
-    ) -> None:
+    async def _tell_of(self, error: BaseException, event: EventPlan, hooks: EventPublisher, payload: Any) -> None:
         told = error if isinstance(error, Exception) else RuntimeError(error_text(error))
         try:
             await self._called(hooks.on_publish_error, event.declaration.name, told, payload)

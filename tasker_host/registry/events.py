@@ -36,9 +36,7 @@ def event_problems(template: TaskTemplate, step: StepDefinition, publishers: Pub
             yield f"the schema of event '{event.name}' is itself not valid: {error}"
 
 
-def _plan(
-    template: TaskTemplate, step: StepDefinition, event: EventDeclaration, publishers: Publishers
-) -> EventPlan:
+def _plan(template: TaskTemplate, step: StepDefinition, event: EventDeclaration, publishers: Publishers) -> EventPlan:
     name = event.publisher or DEFAULT
     publisher = None if name == DEFAULT else publishers.get(name)
     if publisher is None and name != DEFAULT:

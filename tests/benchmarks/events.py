@@ -118,9 +118,7 @@ def _added(found: dict[str, list[float]], name: str) -> float:
 
 
 async def _run(host: Host, name: str, tasks: int) -> None:
-    requests = [
-        TaskRequest(namespace=NAMESPACE, name=name, context={"n": next(_numbers)}) for _ in range(tasks)
-    ]
+    requests = [TaskRequest(namespace=NAMESPACE, name=name, context={"n": next(_numbers)}) for _ in range(tasks)]
     uuids: list[UUID] = []
     for answer in await host.submissions.submit_many(requests):
         if not isinstance(answer, UUID):
@@ -221,7 +219,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _table(found: dict[str, Any]) -> str:
-    lines = [f"fast events to one subscriber: {kind} {rate:,}/s" for kind, rate in found["fast_events_per_second"].items()]
+    lines = [
+        f"fast events to one subscriber: {kind} {rate:,}/s" for kind, rate in found["fast_events_per_second"].items()
+    ]
     for key, unit in (("wall_us", "µs wall"), ("cpu_us", "µs processor")):
         if "durable" in found:
             lines += [f"a step, {name}: {value} {unit}" for name, value in found["durable"][key].items()]

@@ -90,7 +90,6 @@ class Heard:
 def giving(**hooks: list[Any]) -> dict[str, Callable[..., Any]]:
     """Hooks that give these things."""
 
-
     def hook(given: list[Any]) -> Callable[[], list[Any]]:
         return lambda: given
 
@@ -138,9 +137,7 @@ async def test_a_message_has_the_payload_only_and_says_where_it_comes_from(dsn):
     given = plugin(HANDLERS, [declared("fine", {"name": "payment.processed", "version": "2.1"})])
     correlation, parent = uuid7(), uuid7()
     async with running_host(dsn, given) as host:
-        row = await run_to_end(
-            host, "t", {"n": 7}, correlation_id=str(correlation), parent_correlation_id=str(parent)
-        )
+        row = await run_to_end(host, "t", {"n": 7}, correlation_id=str(correlation), parent_correlation_id=str(parent))
         (message,) = await durable(host)
     assert message.keys() == {"event_id", "event_name", "event_version", "payload", "metadata"}
     assert UUID(message["event_id"]).version == 7
@@ -148,7 +145,7 @@ async def test_a_message_has_the_payload_only_and_says_where_it_comes_from(dsn):
     assert message["payload"] == {"amount": 1250, "of": 7}
     metadata = message["metadata"]
     assert datetime.fromisoformat(metadata.pop("fired_at")).tzinfo is not None
-    span = '01' + row['steps'][0]['step_uuid'].hex[18:]
+    span = "01" + row["steps"][0]["step_uuid"].hex[18:]
     assert metadata == {
         "task_uuid": str(row["task_uuid"]),
         "step_uuid": str(row["steps"][0]["step_uuid"]),
@@ -227,9 +224,7 @@ async def test_a_broadcast_is_one_event_with_one_id_on_both_paths(dsn):
     assert DomainEvent.from_message(message) == event
 
 
-@pytest.mark.parametrize(
-    ("mode", "messages", "fast"), [("durable", 1, 0), ("fast", 0, 1), ("broadcast", 1, 1)]
-)
+@pytest.mark.parametrize(("mode", "messages", "fast"), [("durable", 1, 0), ("fast", 0, 1), ("broadcast", 1, 1)])
 async def test_an_event_goes_the_way_that_is_declared(dsn, mode, messages, fast):
     heard = Heard()
     given = plugin(
@@ -285,9 +280,7 @@ async def test_a_publisher_is_given_the_failure(dsn):
         seen.append((step.attempt, result))
 
     event = {"name": "a.b", "condition": "failure", "publisher": "Keep"}
-    given = plugin(
-        HANDLERS, [declared("refused", event)], **giving(tasker_publishers=[Publisher("Keep", keep)])
-    )
+    given = plugin(HANDLERS, [declared("refused", event)], **giving(tasker_publishers=[Publisher("Keep", keep)]))
     async with running_host(dsn, given) as host:
         await run_to_end(host, "t")
         (counted,) = host.events.ledger.rows()
