@@ -28,8 +28,17 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
+    from tasker_host.handlers.workflow import Workflow, workflow
     from tasker_host.hooks.publisher import EventPublisher
-    from tasker_host.hooks.records import Classifier, Handler, Middleware, Publisher, Subscriber
+    from tasker_host.hooks.records import (
+        Classifier,
+        Executor,
+        Handler,
+        HealthCheck,
+        Middleware,
+        Publisher,
+        Subscriber,
+    )
     from tasker_host.hooks.relay import Relay
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
@@ -45,9 +54,11 @@ __all__ = [
     "Decision",
     "DomainEvent",
     "EventPublisher",
+    "Executor",
     "Failed",
     "From",
     "Handler",
+    "HealthCheck",
     "Host",
     "Input",
     "Middleware",
@@ -63,6 +74,7 @@ __all__ = [
     "SyncClient",
     "TargetGone",
     "TaskTemplate",
+    "Workflow",
     "batch_analyzer",
     "batch_worker",
     "decision_handler",
@@ -70,6 +82,7 @@ __all__ = [
     "hookimpl",
     "inputs",
     "step_handler",
+    "workflow",
 ]
 
 _HOMES = {
@@ -91,8 +104,20 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
+    "handlers.workflow": (
+        "Workflow",
+        "workflow",
+    ),
     "hooks.publisher": ("EventPublisher",),
-    "hooks.records": ("Classifier", "Handler", "Middleware", "Publisher", "Subscriber"),
+    "hooks.records": (
+        "Classifier",
+        "Executor",
+        "Handler",
+        "HealthCheck",
+        "Middleware",
+        "Publisher",
+        "Subscriber",
+    ),
     "hooks.relay": ("Relay",),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),

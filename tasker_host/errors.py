@@ -34,7 +34,7 @@ do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 
@@ -44,6 +44,8 @@ class Problem:
 
     where: str
     message: str
+    code: str = field(default="", compare=False)
+    """What kind of problem it is, where problems have codes: in templates."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message

@@ -41,10 +41,12 @@ from tasker_host.orchestration.sweep import Sweeper, sweep_options
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
 from tasker_host.plugins.candidate import host_version
+from tasker_host.plugins.health import check_of
 from tasker_host.registry.build import registry_of
 from tasker_host.registry.compose import Registry
 from tasker_host.runtime.health import Finding, Health, Status
 from tasker_host.runtime.supervise import Supervisor
+from tasker_host.worker.builtin import own_plugin
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.options import WorkerOptions
 
@@ -79,7 +81,7 @@ class Host:
         self.config = config
         self.version = host_version()
         self.health = Health()
-        self.roster: Roster
+        self.roster = Roster()
         self.registry: Registry
         self.database: Database
         self.catalog: Catalog
@@ -157,7 +159,13 @@ class Host:
     async def _start(self) -> None:
         stack = self._stack
         stack.callback(self.health.stopped)
-        roster = load_plugins(self.config, bind=bind, extra=self._plugins, entry_points=self._entry_points)
+        roster = load_plugins(
+            self.config,
+            bind=bind,
+            own=own_plugin(self.config),
+            extra=self._plugins,
+            entry_points=self._entry_points,
+        )
         self._log_faults(roster)
         roster.check_required()
         self.registry = registry_of(roster, self.config)
@@ -172,6 +180,10 @@ class Host:
         await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):
             self.health.add(check.__name__.removeprefix("_check_"), check)
+        # What plugins look at is open only where their lifespans were entered.
+        for given in self.roster.active() if self._with_worker else ():
+            for item in given.health:
+                self.health.add(item.name, check_of(item), critical=item.critical)
         self.health.ready()
 
     async def _enter_lifespans(self, roster: Roster) -> None:
@@ -268,13 +280,12 @@ class Host:
             WorkerOptions(
                 mode=settings.worker.mode,
                 slots=settings.worker.slots,
-                thread_slots=settings.worker.thread_slots,
-                process_slots=settings.worker.process_slots,
                 max_claim=settings.worker.max_claim,
                 lease=timedelta(seconds=settings.worker.lease_seconds),
                 poll_interval_seconds=settings.worker.poll_interval_seconds,
                 shutdown_grace_seconds=settings.worker.shutdown_grace_seconds,
                 result_max_bytes=settings.limits.result_max_bytes,
+                max_blocked_seconds=settings.worker.max_blocked_seconds,
                 tags=settings.worker.tags,
                 min_slots=settings.worker.min_slots,
                 max_slots=settings.worker.max_slots,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasker_host.registry.compose import Registry
 
 
-_WHERE = {"loop": "on the loop", "thread": "in a thread"}
+_WHERE = {"loop": "on the loop", "thread": "in a thread", "process": "in a process"}
 
 
 @click.group("plugin", cls=TaskerGroup)
@@ -277,7 +277,9 @@ def _print_details(details: dict[str, Any]) -> None:
 def _handler_lines(handlers: list[dict[str, Any]]) -> list[str]:
     lines = []
     for handler in handlers:
-        lines.append(f"{handler['name']} {handler['version']}   {handler['path']}, {_WHERE[handler['runs_in']]}")
+        lines.append(
+            f"{handler['name']} {handler['version']}   {handler['path']}, {_WHERE.get(handler['runs_in'], 'in ' + handler['runs_in'])}"
+        )
         lines += [f"    {given}" for given in handler["given"]]
     return lines
 

@@ -5,18 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from tasker_host.domain.patterns import check_pattern
-from tasker_host.domain.routing import key_problem, pattern_problem, queue_problem
+from tasker_host.domain.routing import key_problem, queue_problem
 from tasker_host.domain.template import Backoff
 
 MAX_CONTEXT_DEPTH = 200
@@ -127,6 +119,9 @@ class WorkerSettings(_Section):
     process_slots: int = Field(ge=1, le=1_000, description="How many of them may be handlers that run in processes.")
     max_claim: int = Field(ge=1, le=10_000, description="Steps taken in one call at most.")
     lease_seconds: int = Field(ge=1, le=86_400, description="How long a silent worker keeps its steps.")
+    max_blocked_seconds: float = Field(
+        ge=0, le=86_400, description="How long a worker keeps its steps while a handler holds the interpreter."
+    )
     poll_interval_seconds: Seconds = Field(description="Pause between polls.")
     aging_interval_seconds: Seconds = Field(description="Waiting this long counts as much as one level of priority.")
     handler_timeout_seconds: Seconds = Field(description="How long a handler may run when its step does not say.")
@@ -234,15 +229,10 @@ class LimitsSettings(_Section):
 class BindingSettings(_Section):
     """One `[[events.bindings]]`."""
 
-    pattern: str = Field(description="Names of events: * is one segment, ** or # any number of them.")
+    pattern: EventPattern = Field(description="Names of events: * is one segment, ** or # any number of them.")
     queue: str = Field(description="The PGMQ queue that gets them too.")
     namespaces: Names = Field(default=(), description="Only events of tasks of these; empty: of all.")
     ordered_by: str = Field(default="", description="Where in an event the key is by which the queue is read in order.")
-
-    @field_validator("pattern")
-    @classmethod
-    def _pattern(cls, value: str) -> str:
-        return _no_problem(pattern_problem(value), value)
 
     @field_validator("queue")
     @classmethod

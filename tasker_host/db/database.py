@@ -110,6 +110,15 @@ class Database:
         self.breaker = breaker or Breaker(failure_threshold=5, open_seconds=5, success_threshold=2)
 
     @property
+    def reach(self) -> dict[str, Any]:
+        """What another process needs to make a Database that leads to the same server: keyword arguments, as JSON."""
+        return {
+            "dsn": self.dsn,
+            "connect_timeout_seconds": self._connect_timeout_seconds,
+            "statement_cache_size": self._statement_cache_size,
+        }
+
+    @property
     def saturation(self) -> float:
         """The share of the pool's connections that is in use, of 1."""
         if self._pool is None:

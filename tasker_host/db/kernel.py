@@ -240,6 +240,15 @@ async def steps_renew(
     return [row[0] for row in rows]
 
 
+async def worker_hold(connection: Connection, worker: WorkerId, namespaces: Sequence[str], *, lease: timedelta) -> int:
+    """Push out the leases of everything that `worker` holds in these namespaces; how many.
+
+    SQL: `functions/71_hold.sql`.
+    """
+    held: int = await connection.fetchval("select tasker.worker_hold($1, $2, $3)", worker, namespaces, lease)
+    return held
+
+
 def _taken(rows: list[Record]) -> Taken:
     summary = orjson.loads(rows[-1]["summary"])
     return Taken(

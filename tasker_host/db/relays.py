@@ -13,7 +13,7 @@ import orjson
 from tasker_host.db.database import Database
 from tasker_host.db.queries import Row
 from tasker_host.domain.json import loads
-from tasker_host.domain.routing import pattern_regex
+from tasker_host.domain.patterns import pattern_regex
 
 Kind = Literal["delivered", "retried", "held", "dead", "gone", "released"]
 """What became of a delivery; see `relay_round` in SQL."""
@@ -137,6 +137,10 @@ async def relay_renew(database: Database, relay: str, held: Sequence[Taken], *, 
 async def relay_tidy(database: Database, relay: str) -> None:
     """Says that the relay is run, and frees events that wait behind one which somebody else took away."""
     await database.fetchval("select tasker.relay_tidy($1)", relay)
+
+
+async def relay_there(database: Database, relay: str) -> bool:
+    return bool(await database.fetchval("select exists (select from tasker.relays where name = $1)", relay))
 
 
 async def relays_stats(database: Database) -> list[Row]:

@@ -26,6 +26,8 @@ __all__ = ["BindError", "BoundHandler", "bind"]
 _MOST_NAME = 500
 """Characters; what `handler.callable` of a template allows."""
 
+_FINDABLE = "it must be a function or class at the top of a module that can be imported"
+
 _OF_EVERY_HANDLER = frozenset(name for name in dir(StepHandler) if name != "call")
 
 
@@ -85,14 +87,13 @@ def _bound(
     if is_async and named.runs_in == "thread":
         problems.append("runs_in is 'thread', but it is an async function, which runs on the event loop")
     source: bytes | None = None
-    if named.runs_in == "process" and not problems:
+    not_sent = ""
+    if named.runs_in not in (None, "loop", "thread") and not problems:
         try:
             source = _source(named, function if handler is None else handler, plugin, settings)
         except Exception as error:
-            problems.append(
-                f"runs_in is 'process', but another process cannot find it: {error}; it must be a function or class at"
-                " the top of a module that can be imported"
-            )
+            # Whether that matters is up to the executor, which another plugin may give.
+            not_sent = f"another process cannot find it: {error}; {_FINDABLE}"
     if problems:
         raise BindError(f"{where}: {problem}" for problem in problems)
     for_method = None
@@ -113,6 +114,7 @@ def _bound(
         for_method,
         _returned_model(function),
         source,
+        not_sent,
         named.worker_template,
     )
 
@@ -178,8 +180,8 @@ def _wrong_options(named: Named) -> list[str]:
         problems.append(f"the name must be text of 1 to {_MOST_NAME} characters without spaces (got {name!r})")
     if not isinstance(named.version, str) or not named.version:
         problems.append(f"the version must be text like '1.0.0' (got {named.version!r})")
-    if named.runs_in not in (None, "loop", "thread", "process"):
-        problems.append(f"runs_in must be 'loop', 'thread' or 'process' (got {named.runs_in!r})")
+    if not isinstance(named.runs_in, str | None) or named.runs_in == "":
+        problems.append(f"runs_in must be 'loop', or the name of an executor like 'thread' (got {named.runs_in!r})")
     if not isinstance(named.worker_template, str | None):
         problems.append(f"worker_template must be the name of a step (got {named.worker_template!r})")
     given = named.retry_on if isinstance(named.retry_on, tuple | list) else (named.retry_on,)

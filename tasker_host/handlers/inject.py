@@ -68,6 +68,18 @@ def plan(function: Callable[..., Any], *, settings: BaseModel | None, is_method:
     return _Planner(function, parameters, settings, is_method).plan()
 
 
+def declared(function: Callable[..., Any], *, is_method: bool = False) -> list[Injected]:
+    """What a function says it is given of the input and of other steps, whatever else it is given when it registers.
+
+    Raises BindError with everything that is wrong in what it says.
+    """
+    planner = _Planner(function, dict(inspect.signature(function).parameters), None, is_method)
+    found = planner.resolved()
+    if planner.problems:
+        raise BindError(planner.problems)
+    return [injected for injected in found.injected if injected.source in ("input", "step")]
+
+
 @dataclass(slots=True)
 class _Wanted:
     """What a decorator or a marker says about one parameter: a field, a step, or (neither) the whole context."""
@@ -99,8 +111,16 @@ class _Planner:
         self.problems: list[str] = []
         self.hints: dict[str, Any] = {}
         self.unreadable: set[str] = set()
+        self.unfilled: list[str] = []
 
     def plan(self) -> Plan:
+        found = self.resolved()
+        if self.problems or self.unfilled:
+            raise BindError([*self.problems, *self.unfilled])
+        return found
+
+    def resolved(self) -> Plan:
+        """What could be resolved. What could not is in `problems`, parameters that nothing is for in `unfilled`."""
         for name, parameter in self.parameters.items():
             self.hints[name] = self._hint(name, parameter.annotation)
         wanted = self._from_decorators()
@@ -122,8 +142,6 @@ class _Planner:
                 for name in (*found.getters, *found.constants)
                 if name in self.parameters and self.parameters[name].kind is Parameter.POSITIONAL_ONLY
             ]
-        if self.problems:
-            raise BindError(self.problems)
         return found
 
     def _takes_only_the_context(self, found: Plan) -> bool:
@@ -225,7 +243,7 @@ class _Planner:
                 f"parameter '{name}' has Input or From inside its type; put Annotated around the whole"
             )
         elif default is REQUIRED:
-            self.problems.append(self._nothing_for(name, bare))
+            self.unfilled.append(self._nothing_for(name, bare))
 
     def _is_context(self, name: str, bare: Any) -> bool:
         if bare is StepContext:
@@ -276,7 +294,7 @@ class _Planner:
             found.getters[name] = whole_input(self._check(name, kind, "input"))
         source: typing.Literal["step", "input"] = "input" if want.step is None else "step"
         shown = "" if kind is REQUIRED or kind is Any else name_of(kind)
-        found.injected.append(Injected(name, source, key, shown, default is REQUIRED))
+        found.injected.append(Injected(name, source, key, shown, default is REQUIRED, kind if shown else None))
 
     def _check(self, name: str, kind: Any, subject: str, *start: str) -> Check | None:
         if kind is REQUIRED or kind is Any or kind is object:

@@ -32,6 +32,8 @@ class Injected:
     key: str = ""
     type: str = ""
     required: bool = True
+    kind: Any = field(default=None, repr=False, compare=False)
+    """The type itself, where values are checked against one."""
 
     def __str__(self) -> str:
         """`quote: Quote ← value of step price_order`"""
@@ -69,7 +71,9 @@ class BoundHandler:
     returns: type[BaseModel] | None = None
     """The model that its values must fit, by its annotation."""
     source: bytes | None = field(default=None, repr=False, compare=False)
-    """Of one that runs in a process: what it is bound from there, pickled."""
+    """Of one that runs in an executor other than threads: what it is bound from elsewhere, pickled."""
+    not_sent: str = field(default="", repr=False, compare=False)
+    """Why there is no `source` where there should be."""
     worker_template: str | None = None
     """Of an analyzer: the batch_worker step that it said on its own."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tasker_host.domain.routing import key_problem, pattern_problem, relay_problem
+from tasker_host.domain.patterns import pattern_problem
+from tasker_host.domain.routing import key_problem, relay_problem
 from tasker_host.hooks.relay import Relay
 
 _BOUNDS = {

@@ -15,9 +15,12 @@ from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
-from tasker_host.hooks.records import Classifier, Middleware, Subscriber
+from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Subscriber
 from tasker_host.hooks.relay import Relay
 from tasker_host.plugins.fault import Fault
+
+OWN = "host"
+"""The name under which the host itself gives what it has."""
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any] | None]
 """Calls the plugin's `tasker_lifespan` with the host."""
@@ -36,6 +39,7 @@ class Contribution:
     """All that one plugin gives, checked.
 
     `templates` are as they are in the host's environment; `warnings` is what is doubtful in them, with file and line.
+    `routes` are Litestar's, checked together.
     """
 
     plugin: str
@@ -44,10 +48,13 @@ class Contribution:
     templates: tuple[TaskTemplate, ...] = ()
     middleware: tuple[Middleware, ...] = ()
     classifiers: tuple[Classifier, ...] = ()
+    executors: tuple[Executor, ...] = ()
     publishers: tuple[BoundPublisher, ...] = ()
     subscribers: tuple[Subscriber, ...] = ()
     relays: tuple[Relay, ...] = ()
     commands: tuple[click.Command, ...] = ()
+    health: tuple[HealthCheck, ...] = ()
+    routes: tuple[Any, ...] = ()
     lifespan: Lifespan | None = None
     warnings: tuple[Problem, ...] = ()
 
@@ -58,10 +65,13 @@ class Contribution:
             "templates": len(self.templates),
             "middleware": len(self.middleware),
             "classifiers": len(self.classifiers),
+            "executors": len(self.executors),
             "publishers": len(self.publishers),
             "subscribers": len(self.subscribers),
             "relays": len(self.relays),
             "commands": len(self.commands),
+            "health checks": len(self.health),
+            "routes": len(self.routes),
         }
         return {kind: count for kind, count in counts.items() if count}
 
@@ -82,6 +92,11 @@ class Plugin:
     faults: tuple[Fault, ...] = ()
     contribution: Contribution | None = field(default=None, repr=False)
     note: str = ""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this is the host itself, which is no plugin that somebody installed."""
+        return self.name == OWN
 
     def failed(self, *faults: Fault) -> Plugin:
         """The same plugin without anything it gave."""

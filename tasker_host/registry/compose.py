@@ -18,7 +18,7 @@ from tasker_host.errors import Problem
 from tasker_host.handlers.resolve import HandlerNames
 from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
-from tasker_host.hooks.records import Classifier, Middleware, Subscriber
+from tasker_host.hooks.records import Classifier, Executor, Middleware, Subscriber
 from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
 from tasker_host.registry.plan import Expand, StepPlan
 
@@ -44,6 +44,7 @@ class Registry:
         *,
         middleware: Sequence[Middleware] = (),
         classifiers: Sequence[Classifier] = (),
+        executors: Iterable[Executor] = (),
         publishers: Iterable[BoundPublisher] = (),
         subscribers: Sequence[Subscriber] = (),
     ) -> None:
@@ -52,6 +53,7 @@ class Registry:
         self.subscribers = tuple(subscribers)
         self.middleware = tuple(middleware)
         self.classifiers = tuple(classifiers)
+        self.executors = {executor.name: executor for executor in executors}
         self._defaults = defaults
         self._templates = {(t.namespace_name, t.name, t.version): t for t in templates}
         self._latest: dict[tuple[str, str], str] = {}
@@ -105,8 +107,7 @@ class Registry:
                 backoff=effective(step.retry, self._defaults.backoff),
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
-                in_thread=handler.runs_in == "thread",
-                in_process=handler.runs_in == "process",
+                executor=self.executors.get(handler.runs_in),
                 is_plain=check_result is None and expand is None and handler.returns is None,
                 check_result=check_result,
                 expand=expand,

@@ -13,6 +13,7 @@ from tasker_host.domain.schema import SchemaCheck
 from tasker_host.domain.template import EventDeclaration, StepDefinition, TaskTemplate
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import DEFAULT, BoundPublisher
+from tasker_host.hooks.records import Executor
 
 Expand = Callable[[Any], tuple[Any, list[NewStep]]]
 
@@ -48,8 +49,8 @@ class StepPlan:
     backoff: BackoffPolicy
     retryable: bool
     timeout_seconds: float
-    in_thread: bool
-    in_process: bool = False
+    executor: Executor | None = None
+    """Where the handler runs; None: on the event loop."""
     is_plain: bool = True
     """Whether any JSON value that the handler returns is the step's value: nothing else is checked or added."""
     check_result: SchemaCheck | None = None

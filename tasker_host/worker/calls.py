@@ -1,7 +1,7 @@
 """What a worker says to the database: one held connection, one call at a time.
 
-A call that could not be made is no error here: the worker keeps what it wanted to say and says it again later. An
-outcome that is reported twice changes nothing the second time.
+A call that could not be made is no error here: the worker keeps what it wanted to say and says it again later. What is
+reported twice changes nothing the second time.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from tasker_host.worker.execute import released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
 from tasker_host.worker.publications import Publications
+from tasker_host.worker.pulse import Pulse
 from tasker_host.worker.scale import next_slots
 from tasker_host.worker.slots import Slots
 from tasker_host.worker.transaction import StepTransaction
@@ -90,8 +91,6 @@ class Worker:
             transaction=lambda: StepTransaction(self._database, self._finish_on),
             committed=self._committed,
             events=events,
-            thread_slots=options.thread_slots,
-            process_slots=options.process_slots,
             result_max_bytes=options.result_max_bytes,
             classifiers=classifiers,
             middleware=middleware,
@@ -227,6 +226,7 @@ class Worker:
 
         leases = LeaseKeeper(self._database, self.id, self.options.lease, self._slots.held, lost)
         leases.start()
+        pulse = self._pulse()
         helpers = [asyncio.create_task(self._slots.watch_overruns(), name="tasker-overruns")]
         if self.options.mode != "polling":
             channels = [STOP, *(work(namespace) for namespace in self.namespaces)]
@@ -239,8 +239,23 @@ class Worker:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await asyncio.to_thread(leases.stop)
-            self._slots.close()
+            if pulse is not None:
+                await asyncio.to_thread(pulse.stop)
             self._calls.close()
+
+    def _pulse(self) -> Pulse | None:
+        if not self.options.max_blocked_seconds:
+            return None
+        pulse = Pulse(
+            database=self._database,
+            worker=self.id,
+            namespaces=self.namespaces,
+            lease=self.options.lease,
+            max_blocked_seconds=self.options.max_blocked_seconds,
+            held=self._slots.held,
+        )
+        pulse.start()
+        return pulse
 
     # The loop ---------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import pytest
 from tasker_host import StepContext, step_handler
 from tasker_host.errors import AddressUnavailable
 from tasker_host.host import Host
+from tasker_host.plugins import Roster
 from tasker_host.server import Server, create_app
 from tests.support import chain, configured, ended, plugin, running_host, submit
 
@@ -302,6 +303,6 @@ async def test_openapi_describes_every_route_and_the_page_needs_nothing_from_els
 def test_an_address_that_is_taken_is_told(dsn):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = Server(SimpleNamespace(config=configured(dsn, web__port=port), version="0"))  # type: ignore[arg-type]
+        server = Server(SimpleNamespace(config=configured(dsn, web__port=port), version="0", roster=Roster()))  # type: ignore[arg-type]
         with pytest.raises(AddressUnavailable, match=f"127.0.0.1:{port}: Address already in use"):
             asyncio.run(server.start())

@@ -162,7 +162,7 @@ def test_the_host_of_the_page_is_made_with_that_plugin_only(module):
 
 @pytest.mark.parametrize("name", tasker_host.__all__)
 def test_every_public_name_is_documented(name):
-    spans = page("handlers").spans() | page("plugins").spans() | page("clients").spans()
+    spans = set().union(*(page(one).spans() for one in ("handlers", "plugins", "clients", "templates")))
     assert [span for span in spans if span == name or span.startswith((f"{name}(", f"{name}."))], name
 
 
@@ -176,7 +176,7 @@ def hooks() -> dict[str, tuple[str, ...]]:
 def test_every_hook_is_documented_with_its_arguments(name):
     section = page("plugins").section(name)
     assert f"{name}({', '.join(hooks()[name])})" in code(section)
-    for word in ("- **Called**", "- **Return**", "- **If it raises**"):
+    for word in ("- **Called**", "- **Return**", "- **If it raises**", "- **Since**"):
         assert word in section
 
 

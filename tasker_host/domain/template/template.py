@@ -30,7 +30,9 @@ from tasker_host.domain.template.parts import (
     SystemDependencies,
     Tag,
     UniqueFor,
+    like,
 )
+from tasker_host.domain.template.text import yaml_text
 
 STRUCTURE = "structure"
 """Type of the validation error for steps that do not hold together."""
@@ -66,9 +68,9 @@ class TaskTemplate(Part):
     Raises pydantic's ValidationError; `domain.source` reads templates with errors for people.
     """
 
-    name: Annotated[Name, AfterValidator(_template_name)]
-    namespace_name: Annotated[str, AfterValidator(_namespace)]
-    version: Annotated[str, Field(max_length=50), AfterValidator(_version)]
+    name: Annotated[Name, like(_NAME), AfterValidator(_template_name)]
+    namespace_name: Annotated[str, like(_NAMESPACE), AfterValidator(_namespace)]
+    version: Annotated[str, Field(max_length=50), like(_VERSION), AfterValidator(_version)]
     description: str | None = None
     metadata: Metadata | None = None
     system_dependencies: SystemDependencies = Field(default_factory=SystemDependencies)
@@ -125,6 +127,10 @@ class TaskTemplate(Part):
                 override.applied_to(step) if override.name in (ALL_STEPS, step.name) else step for step in steps
             )
         return self.model_copy(update={"steps": steps, "environments": {}})
+
+    def to_yaml(self) -> str:
+        """A YAML file that is read as this template again; without what is left at its default."""
+        return yaml_text(self.model_dump(mode="json", by_alias=True, exclude_defaults=True))
 
     def canonical(self) -> str:
         """JSON with sorted keys and without what is left at its default: equal for equal content, however laid out."""

@@ -95,7 +95,9 @@ begin
                 took_ms = o.took_ms,
                 attempts = s.attempts - (o.kind = 'released')::int,
                 retry_at = case when o.kind = 'failed' then v_now + o.retry_after end,
-                worker = null
+                -- Of a step that waits for a retry: who failed. Somebody else is to try it, if there is somebody.
+                worker = case when o.kind = 'failed' and o.retry_after is not null and o.task_state <> 'paused'
+                                   and not o.is_over then p_worker end
             from (
                 select o.*, t.namespace, t.rank, t.aging_us, t.state as task_state,
                        t.state in ('complete', 'error', 'cancelled', 'resolved_manually') as is_over
@@ -186,11 +188,12 @@ begin
             select namespace, msg_id, task_uuid, step_uuid, rank, lane,
                    case when state not in ('enqueued', 'waiting_for_retry') then 'delete'
                         when retry_after is not null or task_state = 'paused' then 'delay' else 'ready' end as change,
-                   case when task_state = 'paused' then 'infinity' else v_now + retry_after end as vt, limit_keys
+                   case when task_state = 'paused' then 'infinity' else v_now + retry_after end as vt, limit_keys,
+                   state = 'waiting_for_retry' as is_retry
             from moved
             union all
             select namespace, msg_id, task_uuid, step_uuid, rank, lane, case when taken then 'insert_taken' else 'insert' end,
-                   case when taken then v_until else v_now end, limit_keys
+                   case when taken then v_until else v_now end, limit_keys, false
             from child where state <> 'pending'
         )
         select namespace,
@@ -208,7 +211,7 @@ begin
                case when bool_or(lane is not null) then array_agg(lane) filter (where change like 'insert%') end
                    as inserted_lane,
                array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
-               coalesce(bool_or(change in ('insert', 'ready')), false) as leaves_work,
+               coalesce(bool_or(change in ('insert', 'ready') or is_retry), false) as leaves_work,
                min(vt) filter (where change = 'delay') as next_due,
                bool_or(limit_keys is not null) as limited,
                (select array_agg(position) from moved) as accepted,
