@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
     from tasker_host.domain.template import TaskTemplate
     from tasker_host.errors import PermanentError, RetryableError, TargetGone
+    from tasker_host.handlers.aggregation import BatchAggregationScenario, BatchWorkerOutcome
+    from tasker_host.handlers.api import ApiHandler, api_handler
+    from tasker_host.handlers.api_client import ApiClient, AsyncApiClient
+    from tasker_host.handlers.api_response import (
+        ApiConnectionError,
+        ApiError,
+        ApiResponse,
+        ApiTimeoutError,
+        CircuitOpenError,
+    )
+    from tasker_host.handlers.batchable import Batchable
+    from tasker_host.handlers.decision import DecisionHandler
     from tasker_host.handlers.declare import (
         From,
         Input,
@@ -30,28 +42,32 @@ if TYPE_CHECKING:
     from tasker_host.handlers.step import StepHandler
     from tasker_host.handlers.workflow import Workflow, workflow
     from tasker_host.hooks.publisher import EventPublisher
-    from tasker_host.hooks.records import (
-        Classifier,
-        Executor,
-        Handler,
-        HealthCheck,
-        Middleware,
-        Publisher,
-        Subscriber,
-    )
+    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware, Publisher, Subscriber
     from tasker_host.hooks.relay import Relay
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
 __all__ = [
+    "ApiClient",
+    "ApiConnectionError",
+    "ApiError",
+    "ApiHandler",
+    "ApiResponse",
+    "ApiTimeoutError",
+    "AsyncApiClient",
+    "BatchAggregationScenario",
     "BatchConfig",
     "BatchWorkerContext",
+    "BatchWorkerOutcome",
+    "Batchable",
     "Batches",
     "Checkpoint",
+    "CircuitOpenError",
     "Classifier",
     "Client",
     "Cursor",
     "Decision",
+    "DecisionHandler",
     "DomainEvent",
     "EventPublisher",
     "Executor",
@@ -75,6 +91,7 @@ __all__ = [
     "TargetGone",
     "TaskTemplate",
     "Workflow",
+    "api_handler",
     "batch_analyzer",
     "batch_worker",
     "decision_handler",
@@ -92,7 +109,32 @@ _HOMES = {
     "domain.event": ("DomainEvent",),
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),
     "domain.template": ("TaskTemplate",),
-    "errors": ("PermanentError", "RetryableError", "TargetGone"),
+    "errors": (
+        "PermanentError",
+        "RetryableError",
+        "TargetGone",
+    ),
+    "handlers.aggregation": (
+        "BatchAggregationScenario",
+        "BatchWorkerOutcome",
+    ),
+    "handlers.api": (
+        "ApiHandler",
+        "api_handler",
+    ),
+    "handlers.api_client": (
+        "ApiClient",
+        "AsyncApiClient",
+    ),
+    "handlers.api_response": (
+        "ApiConnectionError",
+        "ApiError",
+        "ApiResponse",
+        "ApiTimeoutError",
+        "CircuitOpenError",
+    ),
+    "handlers.batchable": ("Batchable",),
+    "handlers.decision": ("DecisionHandler",),
     "handlers.declare": (
         "From",
         "Input",

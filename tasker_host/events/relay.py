@@ -15,7 +15,16 @@ import asyncpg
 import structlog
 
 from tasker_host.db.database import TRANSIENT, Database
-from tasker_host.db.relays import Round, Taken, Verdict, relay_register, relay_renew, relay_round, relay_there, relay_tidy
+from tasker_host.db.relays import (
+    Round,
+    Taken,
+    Verdict,
+    relay_register,
+    relay_renew,
+    relay_round,
+    relay_there,
+    relay_tidy,
+)
 from tasker_host.domain.event import DomainEvent
 from tasker_host.errors import DatabaseUnavailable
 from tasker_host.events.delivery import Deliverer, RelayOptions

@@ -20,6 +20,7 @@ Next = Callable[[], Awaitable[StepResult]]
 @dataclass(frozen=True, slots=True)
 class Handler:
     """`call` under the name that templates write in `handler.callable`; for what cannot be decorated.
+    `aliases` are further such names.
 
     `call` is a function, sync or async; its parameters are injected like those of a `step_handler` function.
     Exceptions of the types in `retry_on` are tried again. `runs_in` is "loop" for async functions; others run in a
@@ -32,6 +33,7 @@ class Handler:
     version: str = field(default="1.0.0", kw_only=True)
     retry_on: tuple[type[BaseException], ...] = field(default=(), kw_only=True)
     runs_in: RunsIn | None = field(default=None, kw_only=True)
+    aliases: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class Call(Protocol):

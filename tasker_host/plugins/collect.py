@@ -93,8 +93,8 @@ class Collector:
     def publishers(self, plugin: str) -> tuple[BoundPublisher, ...]:
         hook = "tasker_publishers"
         found: list[BoundPublisher] = []
-        for item in self._items(hook):
-            with self._noting(hook):
+        for item in self.items(hook):
+            with self.noting(hook):
                 publisher = bound_publisher(item, plugin)
                 if publisher is None:
                     self.refuse(hook, f"gave {shown(item)}, not a Publisher or an EventPublisher")
