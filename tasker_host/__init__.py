@@ -13,9 +13,22 @@ if TYPE_CHECKING:
     from tasker_host.client import Client, SyncClient
     from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
     from tasker_host.domain.context import StepContext
+    from tasker_host.domain.event import DomainEvent
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
     from tasker_host.domain.template import TaskTemplate
-    from tasker_host.errors import PermanentError, RetryableError
+    from tasker_host.errors import PermanentError, RetryableError, TargetGone
+    from tasker_host.handlers.aggregation import BatchAggregationScenario, BatchWorkerOutcome
+    from tasker_host.handlers.api import ApiHandler, api_handler
+    from tasker_host.handlers.api_client import ApiClient, AsyncApiClient
+    from tasker_host.handlers.api_response import (
+        ApiConnectionError,
+        ApiError,
+        ApiResponse,
+        ApiTimeoutError,
+        CircuitOpenError,
+    )
+    from tasker_host.handlers.batchable import Batchable
+    from tasker_host.handlers.decision import DecisionHandler
     from tasker_host.handlers.declare import (
         From,
         Input,
@@ -28,19 +41,36 @@ if TYPE_CHECKING:
     )
     from tasker_host.handlers.step import StepHandler
     from tasker_host.handlers.workflow import Workflow, workflow
-    from tasker_host.hooks.records import Classifier, Handler, HealthCheck, Middleware
+    from tasker_host.hooks.publisher import EventPublisher
+    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware, Publisher, Subscriber
+    from tasker_host.hooks.relay import Relay
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
 __all__ = [
+    "ApiClient",
+    "ApiConnectionError",
+    "ApiError",
+    "ApiHandler",
+    "ApiResponse",
+    "ApiTimeoutError",
+    "AsyncApiClient",
+    "BatchAggregationScenario",
     "BatchConfig",
     "BatchWorkerContext",
+    "BatchWorkerOutcome",
+    "Batchable",
     "Batches",
     "Checkpoint",
+    "CircuitOpenError",
     "Classifier",
     "Client",
     "Cursor",
     "Decision",
+    "DecisionHandler",
+    "DomainEvent",
+    "EventPublisher",
+    "Executor",
     "Failed",
     "From",
     "Handler",
@@ -49,14 +79,19 @@ __all__ = [
     "Input",
     "Middleware",
     "PermanentError",
+    "Publisher",
+    "Relay",
     "RetryableError",
     "StepContext",
     "StepHandler",
     "StepResult",
+    "Subscriber",
     "Succeeded",
     "SyncClient",
+    "TargetGone",
     "TaskTemplate",
     "Workflow",
+    "api_handler",
     "batch_analyzer",
     "batch_worker",
     "decision_handler",
@@ -71,9 +106,35 @@ _HOMES = {
     "client": ("Client", "SyncClient"),
     "domain.batches": ("BatchConfig", "BatchWorkerContext", "Batches", "Cursor"),
     "domain.context": ("StepContext",),
+    "domain.event": ("DomainEvent",),
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),
     "domain.template": ("TaskTemplate",),
-    "errors": ("PermanentError", "RetryableError"),
+    "errors": (
+        "PermanentError",
+        "RetryableError",
+        "TargetGone",
+    ),
+    "handlers.aggregation": (
+        "BatchAggregationScenario",
+        "BatchWorkerOutcome",
+    ),
+    "handlers.api": (
+        "ApiHandler",
+        "api_handler",
+    ),
+    "handlers.api_client": (
+        "ApiClient",
+        "AsyncApiClient",
+    ),
+    "handlers.api_response": (
+        "ApiConnectionError",
+        "ApiError",
+        "ApiResponse",
+        "ApiTimeoutError",
+        "CircuitOpenError",
+    ),
+    "handlers.batchable": ("Batchable",),
+    "handlers.decision": ("DecisionHandler",),
     "handlers.declare": (
         "From",
         "Input",
@@ -89,12 +150,17 @@ _HOMES = {
         "Workflow",
         "workflow",
     ),
+    "hooks.publisher": ("EventPublisher",),
     "hooks.records": (
         "Classifier",
+        "Executor",
         "Handler",
         "HealthCheck",
         "Middleware",
+        "Publisher",
+        "Subscriber",
     ),
+    "hooks.relay": ("Relay",),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from tasker_host.domain.routing import key_problem, pattern_problem, queue_problem
+from tasker_host.domain.patterns import check_pattern
+from tasker_host.domain.routing import key_problem, queue_problem
 from tasker_host.domain.template import Backoff
 
 MAX_CONTEXT_DEPTH = 200
@@ -35,6 +36,9 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Minutes = Annotated[int, Field(ge=1, le=525_600)]
 Days = Annotated[float, Field(ge=0, le=36_500)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
+
+
+EventPattern = Annotated[str, AfterValidator(check_pattern)]
 
 
 class AutoMigrate(StrEnum):
@@ -225,15 +229,10 @@ class LimitsSettings(_Section):
 class BindingSettings(_Section):
     """One `[[events.bindings]]`."""
 
-    pattern: str = Field(description="Names of events: * is one segment, ** or # any number of them.")
+    pattern: EventPattern = Field(description="Names of events: * is one segment, ** or # any number of them.")
     queue: str = Field(description="The PGMQ queue that gets them too.")
     namespaces: Names = Field(default=(), description="Only events of tasks of these; empty: of all.")
     ordered_by: str = Field(default="", description="Where in an event the key is by which the queue is read in order.")
-
-    @field_validator("pattern")
-    @classmethod
-    def _pattern(cls, value: str) -> str:
-        return _no_problem(pattern_problem(value), value)
 
     @field_validator("queue")
     @classmethod
@@ -276,6 +275,14 @@ class EventRetentionSettings(_Section):
 
 
 class EventsSettings(_Section):
+    message_max_bytes: int = Field(ge=1_024, le=268_435_456, description="One event, as compact JSON.")
+    include_step: bool = Field(description="Whether events carry the whole context of their step.")
+    publisher_timeout_seconds: Seconds = Field(description="How long an async publisher may take.")
+    subscriber_timeout_seconds: Seconds = Field(description="How long a subscriber may take for one event.")
+    drain_seconds: float = Field(ge=0, le=3_600, description="Time for subscribers to hear what is queued, at a stop.")
+    ledger_seconds: Seconds = Field(description="How often a host adds its counts to those in the database.")
+    log: Annotated[tuple[EventPattern, ...], Field(strict=False)] = Field(description="Fast events that are logged.")
+    metrics: bool = Field(description="Whether fast events are counted by name and namespace.")
     bindings: Annotated[tuple[BindingSettings, ...], Field(strict=False)] = Field(
         description="More queues that durable events go to."
     )

@@ -13,7 +13,7 @@ import orjson
 from tasker_host.db.database import Database
 from tasker_host.db.queries import Row
 from tasker_host.domain.json import loads
-from tasker_host.domain.routing import pattern_regex
+from tasker_host.domain.patterns import pattern_regex
 
 Kind = Literal["delivered", "retried", "held", "dead", "gone", "released"]
 """What became of a delivery; see `relay_round` in SQL."""
@@ -219,6 +219,11 @@ async def queue_retain(database: Database, queue: str, age: timedelta, *, archiv
 
 
 _RETAIN_BATCH = 1_000
+
+
+async def consumed_retain(database: Database, age: timedelta) -> int:
+    """Forgets what consumers did longer ago than `age`; how many events."""
+    return int(await database.fetchval("select tasker.consumed_retain($1)", age))
 
 
 async def event_queues(database: Database) -> list[str]:

@@ -1,4 +1,4 @@
-"""Health checks of plugins, as the host makes them."""
+"""Health checks of plugins: what they must be, and how the host makes them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,23 @@ from contextlib import suppress
 from typing import Any
 
 from tasker_host.hooks.records import HealthCheck
+from tasker_host.plugins.collect import Collector, shown
 from tasker_host.plugins.fault import told
 from tasker_host.runtime.health import Check, Finding, Status
+
+
+def health_checks(collector: Collector) -> tuple[HealthCheck, ...]:
+    """What `tasker_health` gives, checked."""
+    hook = "tasker_health"
+    found: list[Any] = collector.records(hook, HealthCheck)
+    for item in found:
+        what = f"health check {item.name!r}"
+        collector.check_name(hook, "a health check", item.name)
+        if not callable(item.check):
+            collector.refuse(hook, f"{what}: check must be a function (got {shown(item.check)})")
+        if not isinstance(item.critical, bool):
+            collector.refuse(hook, f"{what}: critical must be True or False (got {item.critical!r})")
+    return collector.unique(hook, "health checks", found, lambda item: item.name)
 
 
 def check_of(given: HealthCheck) -> Check:

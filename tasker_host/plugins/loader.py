@@ -13,23 +13,28 @@ from pydantic import BaseModel
 from tasker_host.config import Config
 from tasker_host.errors import ConfigError
 from tasker_host.hooks.bound import Bind
-from tasker_host.plugins.candidate import Candidate, given, host_version, installed
+from tasker_host.plugins.candidate import HOST, Candidate, given, host_version, installed
 from tasker_host.plugins.collect import Collector
+from tasker_host.plugins.executors import executors, with_executors
 from tasker_host.plugins.fault import Fault, FaultyError, Stage, plugin_code, refuse
+from tasker_host.plugins.health import health_checks
 from tasker_host.plugins.hookcheck import hook_faults, hook_manager
 from tasker_host.plugins.owners import Owners
-from tasker_host.plugins.policy import decide
-from tasker_host.plugins.roster import Contribution, Lifespan, Plugin, Roster
+from tasker_host.plugins.policy import Decision, decide
+from tasker_host.plugins.roster import OWN, Contribution, Lifespan, Plugin, Roster, Status
 
 
 def load_plugins(
     config: Config,
     *,
     bind: Bind,
+    own: object | None = None,
     extra: Mapping[str, ModuleType] | None = None,
     entry_points: bool = True,
 ) -> Roster:
     """Every plugin that is installed (unless `entry_points` is false) or given in `extra`, by its name.
+
+    `own` is the host's own, an object with hookimpls; it comes first, as the plugin `host`.
 
     A plugin gives all it has or nothing; what is wrong with it is in the roster and stops nobody else. Whether a
     required one is among those is for `Roster.check_required`. `bind` is `tasker_host.handlers.bound.bind`.
@@ -37,11 +42,21 @@ def load_plugins(
     candidates = [*given(extra or {}), *(installed() if entry_points else ())]
     loader = _Loader(config, bind)
     decisions = decide(candidates, config, version=host_version())
-    return Roster(
+    if own is not None:
+        decisions.insert(0, _of_the_host(own))
+    roster = Roster(
         tuple(
             decision.plugin if decision.candidate is None else loader.load(decision.plugin, decision.candidate)
             for decision in decisions
         )
+    )
+    return with_executors(roster)
+
+
+def _of_the_host(own: object) -> Decision:
+    version, module = host_version(), type(own).__module__
+    return Decision(
+        Plugin(OWN, Status.ACTIVE, HOST, version, module), Candidate(OWN, module, HOST, version, load=lambda: own)
     )
 
 
@@ -108,8 +123,12 @@ class _Loader:
             templates=templates,
             middleware=collector.middleware(),
             classifiers=collector.classifiers(),
+            executors=executors(collector),
+            publishers=collector.publishers(plugin.name),
+            subscribers=collector.subscribers(),
+            relays=collector.relays(),
             commands=collector.commands(),
-            health=collector.health(),
+            health=health_checks(collector),
             routes=collector.routes(plugin.name),
             lifespan=self._lifespan(module, settings),
             warnings=warnings,

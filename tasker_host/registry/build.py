@@ -35,6 +35,9 @@ def registry_with(roster: Roster, config: Config, own: Iterable[TaskTemplate] = 
         ),
         middleware=[middleware for contribution in active for middleware in contribution.middleware],
         classifiers=[classifier for contribution in active for classifier in contribution.classifiers],
+        executors=[executor for contribution in active for executor in contribution.executors],
+        publishers=[publisher for contribution in active for publisher in contribution.publishers],
+        subscribers=[subscriber for contribution in active for subscriber in contribution.subscribers],
     )
 
 

@@ -7,12 +7,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
-from tasker_host.domain.expansion import NewStep
+from tasker_host.domain.expansion import Expansion
+from tasker_host.domain.publishing import Result
 from tasker_host.domain.schema import SchemaCheck
-from tasker_host.domain.template import StepDefinition, TaskTemplate
+from tasker_host.domain.template import EventDeclaration, StepDefinition, TaskTemplate
+from tasker_host.handlers.returns import ResultCheck
 from tasker_host.hooks.bound import BoundHandler
+from tasker_host.hooks.publisher import BoundPublisher
+from tasker_host.hooks.records import Executor
 
-Expand = Callable[[Any], tuple[Any, list[NewStep]]]
+Expand = Callable[[Any], tuple[Any, Expansion]]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlan:
+    """One declared event of a step, ready to be published.
+
+    `on` are the results at which it fires. `publisher` None: the host's own. `check` is by the declaration's schema.
+    """
+
+    declaration: EventDeclaration
+    on: frozenset[Result]
+    publisher: BoundPublisher | None
+    check: SchemaCheck | None
+    publisher_name: str
+    is_durable: bool
+    is_fast: bool
+    head: str
+    """Of its message, as JSON: name and version."""
+    origin: str
+    """Of its metadata, as JSON: step and template; the name of the step is that of its template."""
+    fired_by: str
+    """The publisher, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +53,17 @@ class StepPlan:
     backoff: BackoffPolicy
     retryable: bool
     timeout_seconds: float
-    in_thread: bool
-    in_process: bool = False
+    executor: Executor | None = None
+    """Where the handler runs; None: on the event loop."""
     is_plain: bool = True
     """Whether any JSON value that the handler returns is the step's value: nothing else is checked or added."""
+    check_returned: ResultCheck | None = None
+    """By the type that the handler says it returns."""
     check_result: SchemaCheck | None = None
     """By the step's `result_schema`."""
     expand: Expand | None = None
     """For decisions and analyzers: from what the handler returned to the step's value and the steps it adds.
 
     Raises ValueError when the template does not allow these."""
+    events: tuple[EventPlan, ...] = ()
+    """What it publishes, in the order of its declarations."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -30,7 +30,6 @@ from tasker_host.db.kernel import (
 from tasker_host.domain.ids import WorkerId
 from tasker_host.domain.result import Failed
 from tasker_host.errors import DatabaseUnavailable
-from tasker_host.worker.execute import error_json
 from tasker_host.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ class Calls:
         namespaces: list[str],
         tags: list[str] | None,
         on_connected: Callable[[], None],
+        instead: Callable[[Outcome, Failed], Awaitable[Outcome]],
     ) -> None:
         self.connected = False
         self._id = worker_id
@@ -59,6 +59,7 @@ class Calls:
         self._namespaces = namespaces
         self._tags = tags
         self._on_connected = on_connected
+        self._instead = instead
         self._connection: Connection | None = None
         self._calling = asyncio.Lock()
 
@@ -133,6 +134,7 @@ class Calls:
         """An outcome that the database refuses must not hold back the others of its batch: it becomes a failure."""
         ended: list[UUID] = []
         superseded: list[UUID] = []
+        relayed = False
         while outcomes:
             try:
                 taken = await self._finish_alone(outcomes[0])
@@ -143,8 +145,10 @@ class Calls:
                 break
             ended += taken.ended
             superseded += taken.superseded
+            relayed = relayed or taken.relayed
             outcomes = outcomes[1:]
-        return Taken(steps=[], ended=ended, superseded=superseded, left=self._namespaces), outcomes
+        told = Taken(steps=[], ended=ended, superseded=superseded, left=self._namespaces, relayed=relayed)
+        return told, outcomes
 
     async def _finish_alone(self, outcome: Outcome) -> Taken:
         connection = await self._connected()
@@ -155,9 +159,7 @@ class Calls:
             if isinstance(error, (*CONNECTION_LOST, *TRANSIENT)):
                 raise
             refused = Failed(f"the outcome could not be stored: {error}", "permanent_error", retryable=False)
-            instead = outcome._replace(
-                kind="failed", value=error_json(refused, will_retry=False), metadata=None, retry_after=None
-            )
+            instead = await self._instead(outcome, refused)
             return await steps_finish(connection, self._id, [instead], [], want=0, lease=lease)
 
     async def _connected(self) -> Connection:

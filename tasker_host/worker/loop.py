@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 import structlog
@@ -25,11 +25,14 @@ from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker, steps_
 from tasker_host.db.listen import ENDED, STOP, Doorbell, Listener, work
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseUnavailable
+from tasker_host.events.build import Publication
+from tasker_host.events.hub import Events
 from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.worker.calls import Calls
 from tasker_host.worker.execute import released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
+from tasker_host.worker.publications import Publications
 from tasker_host.worker.pulse import Pulse
 from tasker_host.worker.scale import next_slots
 from tasker_host.worker.slots import Slots
@@ -56,6 +59,9 @@ LAST_REPORT_SECONDS = 5.0
 class Worker:
     """Takes steps of `namespaces`, runs their handlers, and reports what became of them."""
 
+    slots_class: ClassVar[type[Slots]] = Slots
+    calls_class: ClassVar[type[Calls]] = Calls
+
     def __init__(
         self,
         worker_id: WorkerId,
@@ -70,6 +76,8 @@ class Worker:
         middleware: Sequence[Middleware] = (),
         on_connected: Callable[[], None] = lambda: None,
         on_ended: Callable[[list[UUID]], None] = lambda _: None,
+        on_relayed: Callable[[], None] = lambda: None,
+        events: Events,
     ) -> None:
         self.id = worker_id
         self.namespaces = list(namespaces)
@@ -80,17 +88,19 @@ class Worker:
         self._doorbell = doorbell
         self._plans = plans
         self._on_ended = on_ended
-        self._slots = Slots(
+        self._on_relayed = on_relayed
+        self._slots = self.slots_class(
             self._finished,
             transaction=lambda: StepTransaction(self._database, self._finish_on),
             committed=self._committed,
-            thread_slots=options.thread_slots,
-            process_slots=options.process_slots,
+            events=events,
             result_max_bytes=options.result_max_bytes,
             classifiers=classifiers,
             middleware=middleware,
         )
         self._outcomes: list[Outcome] = []
+        self._events = events
+        self._publications = Publications(events)
         self._checkpoints: list[tuple[Claimed, str]] = []
         self._reserved = 0
         self._bell = True
@@ -100,13 +110,14 @@ class Worker:
         self._stop_at: float | None = None
         self._unserved: set[tuple[int, str]] = set()
         self._tags = list(options.tags) or None
-        self._calls = Calls(
+        self._calls = self.calls_class(
             worker_id,
             options,
             database=database,
             namespaces=self.namespaces,
             tags=self._tags,
             on_connected=on_connected,
+            instead=self._publications.instead,
         )
         self.slots = options.slots
         self._ran: list[int] = []
@@ -233,7 +244,6 @@ class Worker:
             await asyncio.to_thread(leases.stop)
             if pulse is not None:
                 await asyncio.to_thread(pulse.stop)
-            self._slots.close()
             self._calls.close()
 
     def _pulse(self) -> Pulse | None:
@@ -270,6 +280,7 @@ class Worker:
             if taken is None:
                 self._bell = True
             else:
+                self._publications.reported(outcomes[: len(outcomes) - len(left)], taken)
                 await self._received(taken, want, looked=look)
 
     def _may_wait(self) -> bool:
@@ -305,6 +316,8 @@ class Worker:
         if taken.ended:
             self._on_ended(taken.ended)
             self._doorbell.ring([ENDED])
+        if taken.relayed:
+            self._on_relayed()
         if taken.left:
             self._doorbell.ring([work(namespace) for namespace in taken.left])
             self._bell = True
@@ -350,7 +363,7 @@ class Worker:
         self.counts.released += 1
         self._outcomes.append(released(step, after=timedelta(seconds=UNSERVED_SECONDS)))
 
-    def _finished(self, step: Claimed, outcome: Outcome) -> None:
+    def _finished(self, step: Claimed, outcome: Outcome, publication: Publication | None) -> None:
         if outcome.kind == "checkpointed":
             assert outcome.value is not None
             self._checkpoints.append((step, outcome.value))
@@ -372,6 +385,7 @@ class Worker:
                 error=outcome.value,
                 worker=self.id,
             )
+        self._publications.keep(publication)
         self._outcomes.append(outcome)
         self._rouse()
 
@@ -379,9 +393,11 @@ class Worker:
         """Within a handler's own transaction: its outcome only, what comes next is left to the queue."""
         return await steps_finish(connection, self.id, [outcome], [], want=0, lease=self.options.lease, tags=self._tags)
 
-    def _committed(self, taken: Taken) -> None:
+    def _committed(self, taken: Taken, publication: Publication | None) -> None:
         if not taken.superseded:
             self.counts.succeeded += 1
+            if publication is not None:
+                self._events.accepted(publication)
         self._tell(taken)
         self._rouse()
 

@@ -16,8 +16,6 @@ class WorkerOptions:
 
     mode: str
     slots: int
-    thread_slots: int
-    process_slots: int
     max_claim: int
     lease: timedelta
     poll_interval_seconds: float

@@ -70,8 +70,12 @@ def test_the_handlers_of_the_page_are_these(examples):
     names = [bound.name for given in handlers(defined) for bound in bind(given, plugin="p", settings=settings(defined))]
     assert sorted([*names, examples.ROUND.name]) == [
         "approvals.route",
+        "approvals.route_large",
         "imports.analyze",
+        "imports.analyze_file",
         "imports.join",
+        "imports.rows",
+        "imports.totals",
         "imports.work",
         "index.rows",
         "ledger.book",
@@ -83,6 +87,9 @@ def test_the_handlers_of_the_page_are_these(examples):
         "payments.round",
         "payments.send_receipt",
         "payments.settle",
+        "shipping.book",
+        "shipping.stock",
+        "shipping.track",
     ]
 
 
@@ -197,4 +204,4 @@ def test_everything_of_the_context_is_documented():
 
 def test_every_option_of_step_handler_is_documented():
     rows = page("handlers").table("Function style", "argument")
-    assert [code(row[0])[0] for row in rows] == ["name", "version", "retry_on", "runs_in"]
+    assert [code(row[0])[0] for row in rows] == ["name", "version", "retry_on", "runs_in", "aliases"]

@@ -175,7 +175,10 @@ class HandlerDefinition(Part):
 
 
 class EventDeclaration(Part):
-    """An event that a step publishes when its outcome meets `condition`."""
+    """An event that a step publishes when its outcome meets `condition`.
+
+    `include_step` None: what `events.include_step` of the configuration says.
+    """
 
     name: EventName
     description: str | None = None
@@ -183,6 +186,8 @@ class EventDeclaration(Part):
     payload_schema: dict[str, Any] | None = Field(default=None, alias="schema")
     delivery_mode: DeliveryMode = DeliveryMode.DURABLE
     publisher: Annotated[str, like(_PUBLISHER), AfterValidator(_publisher)] | None = None
+    version: Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_clean)] = "1.0"
+    include_step: Flag | None = None
 
 
 class BatchConfig(Part):

@@ -25,7 +25,8 @@ class _Dumper(yaml.SafeDumper):
 def _text(dumper: yaml.SafeDumper, text: str) -> ScalarNode:
     if "\n" in text and not re.search(r"[^\S\n]\n|[^\x20-\x7e\n\u00a0-\ud7ff]|\A\s", text):
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
-    quoted = not text or _MEANS_MORE.fullmatch(text)
+    # Line breaks of Unicode (NEL, LS, PS) are folded into spaces where text is not in double quotes.
+    quoted = not text or _MEANS_MORE.fullmatch(text) or re.search("[\x85\u2028\u2029\ufeff]", text)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
 
 

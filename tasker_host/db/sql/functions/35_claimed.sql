@@ -3,11 +3,14 @@
 -- What a handler needs, one row per claimed step; the last row has no step and carries `summary`.
 do $$
 begin
-    create type tasker.claimed as (
-        step_uuid uuid, task_uuid uuid, namespace text, template_id int, name text, template_step text,
-        attempt int, max_attempts int, msg_id bigint, correlation_id uuid,
-        context json, "values" json, inputs json, checkpoint json, summary json);
-exception when duplicate_object then null;
+    if not exists (select from pg_attribute where attrelid = to_regclass('tasker.claimed')
+                   and attname = 'parent_correlation_id' and not attisdropped) then
+        drop type if exists tasker.claimed cascade;    -- with the functions that return it, which are made anew below
+        create type tasker.claimed as (
+            step_uuid uuid, task_uuid uuid, namespace text, template_id int, name text, template_step text,
+            attempt int, max_attempts int, msg_id bigint, correlation_id uuid, parent_correlation_id uuid,
+            context json, "values" json, inputs json, checkpoint json, summary json);
+    end if;
 end
 $$;
 
@@ -21,7 +24,7 @@ create or replace function tasker.claimed_rows(p_steps uuid[]) returns setof tas
 language sql stable rows 100
 as $$
     select s.step_uuid, s.task_uuid, t.namespace, t.template_id, s.name, s.template_step,
-           s.attempts, s.max_attempts, s.msg_id, t.correlation_id, t.context,
+           s.attempts, s.max_attempts, s.msg_id, t.correlation_id, t.parent_correlation_id, t.context,
            case when s.reads <> '{}' then (
                select json_object_agg(p.name, case when p.state <> 'error' then p.result end) from tasker.steps p
                where p.step_uuid = any (s.reads) and tasker.is_satisfied(p.state, p.if_failed))

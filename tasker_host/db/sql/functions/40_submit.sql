@@ -166,7 +166,7 @@ begin
     if v_steps <> '{}' then
         return query select * from tasker.claimed_rows(v_steps);
     end if;
-    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
                     json_build_object('created', array(
                         select n.task_uuid = any (coalesce(v_created, '{}'))
                         from unnest(p_task) with ordinality as n (task_uuid, position) order by n.position)))::tasker.claimed;

@@ -10,7 +10,7 @@
 -- step comes to is kept in enqueued_for_orchestration or enqueued_as_error_for_orchestration; once its task is over, a
 -- failure is final.
 --
--- p_events are the durable events of each outcome, a JSON array or null (see events_send); null altogether when there are
+-- p_events are durable events (see events_send), each of the outcome at that position in p_event_of; null when there are
 -- none, which costs nothing. Those of an outcome that does not count are not sent.
 --
 -- An outcome counts only while its step is in_progress, held by p_worker, at that attempt; otherwise it changes nothing
@@ -25,7 +25,7 @@
 
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
-    p_retry_after interval[], p_metadata json[], p_expand json[], p_events jsonb[],
+    p_retry_after interval[], p_metadata json[], p_expand json[], p_events jsonb[], p_event_of int[],
     p_namespaces text[], p_want int, p_lease interval, p_look boolean, p_tags text[]
 ) returns setof tasker.claimed
 language plpgsql
@@ -54,6 +54,7 @@ declare
     v_ended uuid[];
     v_limited boolean := exists (select from tasker.limits where is_fixed);
     v_back text[];               -- namespaces with steps that had waited for room
+    v_namespaces text[];         -- of the outcomes
     v_stopping uuid[];           -- tasks of which some steps are not to run any more
     v_relayed boolean := false;  -- whether a relay got an event
 begin
@@ -95,7 +96,9 @@ begin
                 took_ms = o.took_ms,
                 attempts = s.attempts - (o.kind = 'released')::int,
                 retry_at = case when o.kind = 'failed' then v_now + o.retry_after end,
-                worker = null
+                -- Of a step that waits for a retry: who failed. Somebody else is to try it, if there is somebody.
+                worker = case when o.kind = 'failed' and o.retry_after is not null and o.task_state <> 'paused'
+                                   and not o.is_over then p_worker end
             from (
                 select o.*, t.namespace, t.rank, t.aging_us, t.state as task_state,
                        t.state in ('complete', 'error', 'cancelled', 'resolved_manually') as is_over
@@ -186,11 +189,12 @@ begin
             select namespace, msg_id, task_uuid, step_uuid, rank, lane,
                    case when state not in ('enqueued', 'waiting_for_retry') then 'delete'
                         when retry_after is not null or task_state = 'paused' then 'delay' else 'ready' end as change,
-                   case when task_state = 'paused' then 'infinity' else v_now + retry_after end as vt, limit_keys
+                   case when task_state = 'paused' then 'infinity' else v_now + retry_after end as vt, limit_keys,
+                   state = 'waiting_for_retry' as is_retry
             from moved
             union all
             select namespace, msg_id, task_uuid, step_uuid, rank, lane, case when taken then 'insert_taken' else 'insert' end,
-                   case when taken then v_until else v_now end, limit_keys
+                   case when taken then v_until else v_now end, limit_keys, false
             from child where state <> 'pending'
         )
         select namespace,
@@ -208,7 +212,7 @@ begin
                case when bool_or(lane is not null) then array_agg(lane) filter (where change like 'insert%') end
                    as inserted_lane,
                array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
-               coalesce(bool_or(change in ('insert', 'ready')), false) as leaves_work,
+               coalesce(bool_or(change in ('insert', 'ready') or is_retry), false) as leaves_work,
                min(vt) filter (where change = 'delay') as next_due,
                bool_or(limit_keys is not null) as limited,
                (select array_agg(position) from moved) as accepted,
@@ -235,16 +239,20 @@ begin
     end loop;
 
     if p_events is not null and v_accepted is not null then
-        for v_change in
-            select t.namespace, array_agg(e.event order by o.position, e.position) as events
-            from unnest(p_task, p_events) with ordinality as o (task_uuid, events, position)
-            join tasker.tasks t on t.task_uuid = o.task_uuid
-            cross join lateral jsonb_array_elements(o.events) with ordinality as e (event, position)
-            where o.events is not null and o.position = any (v_accepted)
-            group by t.namespace
-        loop
-            v_relayed := tasker.events_send(v_change.namespace, v_change.events) or v_relayed;
-        end loop;
+        v_namespaces := array(select distinct t.namespace from tasker.tasks t where t.task_uuid = any (p_task));
+        if cardinality(v_namespaces) = 1 and cardinality(v_accepted) = cardinality(p_step) then
+            v_relayed := tasker.events_send(v_namespaces[1], p_events);
+        else
+            for v_change in
+                select t.namespace, array_agg(e.event order by e.position) as events
+                from unnest(p_events, p_event_of) with ordinality as e (event, outcome, position)
+                join tasker.tasks t on t.task_uuid = p_task[e.outcome]
+                where e.outcome = any (v_accepted)
+                group by t.namespace
+            loop
+                v_relayed := tasker.events_send(v_change.namespace, v_change.events) or v_relayed;
+            end loop;
+        end if;
     end if;
 
     if v_limited then
@@ -282,7 +290,7 @@ begin
     if v_steps <> '{}' then
         return query select * from tasker.claimed_rows(v_steps);
     end if;
-    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null, json_build_object(
+    return next row(null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, json_build_object(
         'superseded', case when cardinality(v_accepted) = cardinality(p_step) then '{}'
                       else array(select o.step from unnest(p_step) with ordinality as o (step, position)
                                  where o.position <> all (coalesce(v_accepted, '{}'))) end,

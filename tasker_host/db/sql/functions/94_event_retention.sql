@@ -35,3 +35,22 @@ language sql stable as $$
     select n.name || '_domain_events' from tasker.namespaces n
     union select b.queue from tasker.event_bindings b where b.relay is null
 $$;
+
+-- Forgets what consumers did before; how many events.
+create or replace function tasker.consumed_retain(p_age interval) returns int
+language plpgsql as $$
+declare
+    v_gone int := 0;
+    v_now int;
+begin
+    loop
+        delete from tasker.consumed_events c using (
+            select consumer, event_id from tasker.consumed_events where consumed_at < tasker.now() - p_age limit 10000) old
+        where c.consumer = old.consumer and c.event_id = old.event_id;
+        get diagnostics v_now = row_count;
+        v_gone := v_gone + v_now;
+        exit when v_now < 10000;
+    end loop;
+    return v_gone;
+end
+$$;
