@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from tasker_host.client import Client, SyncClient
     from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
     from tasker_host.domain.context import StepContext
+    from tasker_host.domain.event import DomainEvent
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
     from tasker_host.domain.template import TaskTemplate
-    from tasker_host.errors import PermanentError, RetryableError
+    from tasker_host.errors import PermanentError, RetryableError, TargetGone
     from tasker_host.handlers.aggregation import BatchAggregationScenario, BatchWorkerOutcome
     from tasker_host.handlers.api import ApiHandler, api_handler
     from tasker_host.handlers.api_client import ApiClient, AsyncApiClient
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
     )
     from tasker_host.handlers.step import StepHandler
     from tasker_host.handlers.workflow import Workflow, workflow
-    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware
+    from tasker_host.hooks.publisher import EventPublisher
+    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware, Publisher, Subscriber
+    from tasker_host.hooks.relay import Relay
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
@@ -65,6 +68,8 @@ __all__ = [
     "Cursor",
     "Decision",
     "DecisionHandler",
+    "DomainEvent",
+    "EventPublisher",
     "Executor",
     "Failed",
     "From",
@@ -74,12 +79,16 @@ __all__ = [
     "Input",
     "Middleware",
     "PermanentError",
+    "Publisher",
+    "Relay",
     "RetryableError",
     "StepContext",
     "StepHandler",
     "StepResult",
+    "Subscriber",
     "Succeeded",
     "SyncClient",
+    "TargetGone",
     "TaskTemplate",
     "Workflow",
     "api_handler",
@@ -97,12 +106,26 @@ _HOMES = {
     "client": ("Client", "SyncClient"),
     "domain.batches": ("BatchConfig", "BatchWorkerContext", "Batches", "Cursor"),
     "domain.context": ("StepContext",),
+    "domain.event": ("DomainEvent",),
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),
     "domain.template": ("TaskTemplate",),
-    "errors": ("PermanentError", "RetryableError"),
-    "handlers.aggregation": ("BatchAggregationScenario", "BatchWorkerOutcome"),
-    "handlers.api": ("ApiHandler", "api_handler"),
-    "handlers.api_client": ("ApiClient", "AsyncApiClient"),
+    "errors": (
+        "PermanentError",
+        "RetryableError",
+        "TargetGone",
+    ),
+    "handlers.aggregation": (
+        "BatchAggregationScenario",
+        "BatchWorkerOutcome",
+    ),
+    "handlers.api": (
+        "ApiHandler",
+        "api_handler",
+    ),
+    "handlers.api_client": (
+        "ApiClient",
+        "AsyncApiClient",
+    ),
     "handlers.api_response": (
         "ApiConnectionError",
         "ApiError",
@@ -127,13 +150,17 @@ _HOMES = {
         "Workflow",
         "workflow",
     ),
+    "hooks.publisher": ("EventPublisher",),
     "hooks.records": (
         "Classifier",
         "Executor",
         "Handler",
         "HealthCheck",
         "Middleware",
+        "Publisher",
+        "Subscriber",
     ),
+    "hooks.relay": ("Relay",),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

@@ -75,27 +75,34 @@ class Deliverer:
 
     async def deliver(self, taken: Taken, event: DomainEvent) -> Delivered:
         """Delivers it, or says why that failed; raises nothing but the CancelledError of whoever cancels it."""
+        said = await self._failure(taken, event)
+        if said is None:
+            name = event.event_name
+            log.debug("event delivered", relay=self._relay.name, event_id=str(event.event_id), event_name=name)
+            said = Delivered(Verdict(taken.msg_id, taken.attempt, "delivered"), target_ok=True)
+        return said
+
+    async def _failure(self, taken: Taken, event: DomainEvent) -> Delivered | None:
+        retry_after = None
         try:
             async with asyncio.timeout(self._options.timeout_seconds) as limit:
                 await self._call(event)
-        except TargetGone as error:
-            return self._failed(taken, "gone", _told(error), target_ok=True, event=event)
+            return None
         except PermanentError as error:
-            return self._failed(taken, "dead", _told(error), target_ok=True, event=event)
+            kind: Kind = "gone" if isinstance(error, TargetGone) else "dead"
+            return self._failed(taken, kind, _told(error), target_ok=True, event=event)
         except TimeoutError as error:
-            late = f"no answer within {self._options.timeout_seconds:g} s"
-            return self._retried(taken, event, late if limit.expired() else _told(error), None)
+            told = f"no answer within {self._options.timeout_seconds:g} s" if limit.expired() else _told(error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return self._retried(taken, event, "the delivery was cancelled from within", None)
+            told = "the delivery was cancelled from within"
         except HandlerError as error:
-            return self._retried(taken, event, _told(error), error.retry_after)
+            told, retry_after = _told(error), error.retry_after
         except (Exception, SystemExit) as error:
-            return self._retried(taken, event, _told(error), None)
-        log.debug("event delivered", relay=self._relay.name, event_id=str(event.event_id), event_name=event.event_name)
-        return Delivered(Verdict(taken.msg_id, taken.attempt, "delivered"), target_ok=True)
+            told = _told(error)
+        return self._retried(taken, event, told, retry_after)
 
     async def _call(self, event: DomainEvent) -> None:
         if self._is_async:
@@ -105,8 +112,8 @@ class Deliverer:
         try:
             returned = await asyncio.shield(called)
         except asyncio.CancelledError:
-            # A thread cannot be stopped. Until it ends the event stays ours, so that nobody delivers it at the same time;
-            # if it ends well after all, the event is delivered.
+            # A thread cannot be stopped. Until it ends the event stays ours, so that nobody delivers it at the same
+            # time; if it ends well after all, the event is delivered.
             log.warning("delivery takes too long and cannot be stopped", relay=self._relay.name,
                         event_id=str(event.event_id))  # fmt: skip
             await asyncio.wait([called])

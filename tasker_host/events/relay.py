@@ -122,10 +122,14 @@ class RelayLoop:
         finally:
             self._ended.set()
 
-    async def stop(self, *, grace_seconds: float) -> None:
+    def stop_taking(self, *, grace_seconds: float) -> None:
         """Takes nothing more; deliveries under way get so long. What has not ended then is given back."""
         self._stopping, self._grace_seconds = True, grace_seconds
         self._wake.set()
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """The same, and returns when that is done."""
+        self.stop_taking(grace_seconds=grace_seconds)
         try:
             async with asyncio.timeout(grace_seconds + END_SECONDS):
                 await self._ended.wait()
@@ -228,6 +232,7 @@ class RelayLoop:
             await asyncio.sleep(0)
             return
         now = self._clock()
+        wait: float | None
         if self.breaker.state is BreakerState.OPEN:
             wait = self.breaker.retry_after
         elif self._want() and not (self._may_wait and now < self._look_at):

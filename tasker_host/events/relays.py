@@ -43,7 +43,7 @@ class Relays:
             log.warning("configured relays are given by no plugin here", relays=missing)
 
     async def bind(self) -> None:
-        """Makes what is bound that which is configured, and keeps events for every relay, whether it runs here or not."""
+        """Binds what is configured and nothing else, and keeps events for every relay, whether it runs here or not."""
         bindings = [
             Binding(one.queue, one.pattern, sorted(one.namespaces), one.ordered_by or None)
             for one in self._settings.bindings
@@ -66,6 +66,11 @@ class Relays:
         """There may be something to deliver."""
         for loop in self.loops:
             loop.look()
+
+    def stop_taking(self) -> None:
+        """Begin to stop: deliveries under way go on, nothing more is taken."""
+        for loop in self.loops:
+            loop.stop_taking(grace_seconds=self._settings.relays.shutdown_grace_seconds)
 
     async def stop(self) -> None:
         """Takes nothing more, and lets deliveries under way end."""

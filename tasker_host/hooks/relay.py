@@ -13,10 +13,10 @@ from tasker_host.domain.event import DomainEvent
 class Relay:
     """Carries durable events to one target outside: those whose names match one of the patterns in `events`.
 
-    `deliver(event)`, sync (called in a thread) or async, is given a `DomainEvent`, and has delivered it when it returns.
-    What it raises says what is done: `TargetGone` stops the relay, `PermanentError` gives this event up, everything else
-    is tried again with growing waits, `RetryableError(retry_after=…)` after that many seconds, and nothing else is
-    delivered before. At least once: an event is delivered again when its host dies between delivery and saying so.
+    `deliver(event)`, sync (called in a thread) or async, is given a `DomainEvent`; when it returns, that is delivered.
+    What it raises says what is done: `TargetGone` stops the relay, `PermanentError` gives this event up, everything
+    else is tried again with growing waits; `RetryableError(retry_after=…)` after that many seconds, and nothing else is
+    delivered before. At least once: an event comes again when its host dies between delivering it and saying so.
 
     `ordered_by` says where in an event a key is (`payload.order_id`, `metadata.task_uuid`): an event is delivered only
     after the one before of the same key was delivered or given up. `namespaces`: only events of tasks of these. What is

@@ -26,6 +26,7 @@ import pluggy
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.hooks.publisher import EventPublisher
 from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Publisher, Subscriber
+from tasker_host.hooks.relay import Relay
 
 if TYPE_CHECKING:
     import click
@@ -135,10 +136,23 @@ def tasker_subscribers(settings: Any) -> Iterable[Subscriber]:  # type: ignore[e
 
 
 @hookspec
+def tasker_relays(settings: Any) -> Iterable[Relay]:  # type: ignore[empty-body]
+    """Who carries durable events out: to a web hook, a broker, another database.
+
+    **Called** once, after `tasker_subscribers`.
+    **Return** `Relay` records, one for each target. Each has a queue of its own, which gets its events in the
+    transaction that sends them; any number of hosts deliver from it.
+    **If it raises**, the plugin fails. What `deliver` raises is that delivery's failure: it is tried again, and given
+    up in the end; nothing else waits for it.
+    **Since** 0.1.
+    """
+
+
+@hookspec
 def tasker_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
     """More commands for `tasker`.
 
-    **Called** once, after `tasker_subscribers`.
+    **Called** once, after `tasker_relays`.
     **Return** click commands or groups; their names become nouns of the `tasker` command.
     **If it raises**, the plugin fails.
     **Since** 0.1.

@@ -18,8 +18,10 @@ from tasker_host.errors import Problem, TemplateError
 from tasker_host.hooks.bound import Bind, BindError, BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Middleware, Subscriber
+from tasker_host.hooks.relay import Relay
 from tasker_host.plugins.events import bound_publisher, publisher_problems, subscriber_problems
 from tasker_host.plugins.fault import Fault, FaultyError, Stage, plugin_code, short_path
+from tasker_host.plugins.relays import relay_problems
 from tasker_host.plugins.resources import read_template, template_files
 
 Call = Callable[[str], list[Any]]
@@ -111,6 +113,14 @@ class Collector:
             for problem in subscriber_problems(item):
                 self.refuse(hook, problem)
         return self.unique(hook, "subscribers", found, lambda item: item.name)
+
+    def relays(self) -> tuple[Relay, ...]:
+        hook = "tasker_relays"
+        found: list[Relay] = self.records(hook, Relay)
+        for item in found:
+            for problem in relay_problems(item):
+                self.refuse(hook, problem)
+        return self.unique(hook, "relays", found, lambda item: item.name)
 
     def commands(self) -> tuple[click.Command, ...]:
         hook = "tasker_commands"

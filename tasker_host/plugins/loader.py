@@ -126,6 +126,7 @@ class _Loader:
             executors=executors(collector),
             publishers=collector.publishers(plugin.name),
             subscribers=collector.subscribers(),
+            relays=collector.relays(),
             commands=collector.commands(),
             health=health_checks(collector),
             routes=collector.routes(plugin.name),

@@ -39,7 +39,7 @@ class Owners:
 
     def claim(self, contribution: Contribution) -> None:
         """All its names, or none of them. Raises FaultyError naming the owners."""
-        names = list(_names(contribution))
+        names = list(names_of(contribution))
         faults = [
             _taken(hook, kind, name, owner)
             for hook, kind, name in names
@@ -56,7 +56,7 @@ def _taken(hook: str, kind: str, name: str, owner: str) -> Fault:
     return Fault(Stage.NAMES, f"{kind} '{name}' is already given by {owner}", hook, hint)
 
 
-def _names(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
+def names_of(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     """Hook, kind and name of everything that has a name."""
     yield from (("tasker_handlers", "handler", handler.name) for handler in contribution.handlers)
     yield from (("tasker_templates", "template", template.label) for template in contribution.templates)
@@ -64,5 +64,6 @@ def _names(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     yield from (("tasker_executors", "executor", executor.name) for executor in contribution.executors)
     yield from (("tasker_publishers", "publisher", publisher.name) for publisher in contribution.publishers)
     yield from (("tasker_subscribers", "subscriber", subscriber.name) for subscriber in contribution.subscribers)
+    yield from (("tasker_relays", "relay", relay.name) for relay in contribution.relays)
     yield from (("tasker_commands", "command", str(command.name)) for command in contribution.commands)
     yield from (("tasker_health", "health check", check.name) for check in contribution.health)

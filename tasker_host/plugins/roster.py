@@ -16,6 +16,7 @@ from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Subscriber
+from tasker_host.hooks.relay import Relay
 from tasker_host.plugins.fault import Fault
 
 OWN = "host"
@@ -50,6 +51,7 @@ class Contribution:
     executors: tuple[Executor, ...] = ()
     publishers: tuple[BoundPublisher, ...] = ()
     subscribers: tuple[Subscriber, ...] = ()
+    relays: tuple[Relay, ...] = ()
     commands: tuple[click.Command, ...] = ()
     health: tuple[HealthCheck, ...] = ()
     routes: tuple[Any, ...] = ()
@@ -66,6 +68,7 @@ class Contribution:
             "executors": len(self.executors),
             "publishers": len(self.publishers),
             "subscribers": len(self.subscribers),
+            "relays": len(self.relays),
             "commands": len(self.commands),
             "health checks": len(self.health),
             "routes": len(self.routes),
@@ -109,6 +112,10 @@ class Roster:
     def active(self) -> list[Contribution]:
         """What the plugins that work give, in order of their names."""
         return [plugin.contribution for plugin in self.plugins if plugin.contribution is not None]
+
+    def others(self) -> list[Plugin]:
+        """All but the host itself."""
+        return [plugin for plugin in self.plugins if not plugin.is_own]
 
     def plugin(self, name: str) -> Plugin | None:
         return next((plugin for plugin in self.plugins if plugin.name == name), None)

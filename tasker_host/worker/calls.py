@@ -134,6 +134,7 @@ class Calls:
         """An outcome that the database refuses must not hold back the others of its batch: it becomes a failure."""
         ended: list[UUID] = []
         superseded: list[UUID] = []
+        relayed = False
         while outcomes:
             try:
                 taken = await self._finish_alone(outcomes[0])
@@ -144,8 +145,10 @@ class Calls:
                 break
             ended += taken.ended
             superseded += taken.superseded
+            relayed = relayed or taken.relayed
             outcomes = outcomes[1:]
-        return Taken(steps=[], ended=ended, superseded=superseded, left=self._namespaces), outcomes
+        told = Taken(steps=[], ended=ended, superseded=superseded, left=self._namespaces, relayed=relayed)
+        return told, outcomes
 
     async def _finish_alone(self, outcome: Outcome) -> Taken:
         connection = await self._connected()

@@ -22,6 +22,7 @@ HOOKS = {
     "tasker_executors": ("settings",),
     "tasker_publishers": ("settings",),
     "tasker_subscribers": ("settings",),
+    "tasker_relays": ("settings",),
     "tasker_commands": (),
     "tasker_health": ("settings",),
     "tasker_routes": ("settings",),
