@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from tasker_host.cli.options import TaskerCommand, config_options, json_option
-from tasker_host.cli.scaling import Processes, ProcessesType, scale
+from tasker_host.cli.scaling import Processes, scale
+from tasker_host.cli.scaling import processes as read_processes
 
 if TYPE_CHECKING:
     from tasker_host.config import Config
@@ -29,7 +30,8 @@ _CHILD_SLACK_SECONDS = 10.0
 @click.command("run", cls=TaskerCommand)
 @click.option(
     "--processes",
-    type=ProcessesType(),
+    callback=read_processes,
+    metavar="N|MIN..MAX",
     default="1",
     show_default=True,
     help="Worker processes: so many, or as many as the work asks for between two numbers.",

@@ -7,7 +7,7 @@ import os
 import re
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
@@ -32,20 +32,16 @@ class Processes:
         return str(self.least) if self.least == self.most else f"{self.least}..{self.most}"
 
 
-class ProcessesType(click.ParamType):
-    name = "N|MIN..MAX"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Processes:
-        if isinstance(value, Processes):
-            return value
-        matched = re.fullmatch(r"(\d{1,4})(?:\.\.(\d{1,4}))?", str(value))
-        if matched is None:
-            self.fail(f"{value!r} is neither a number nor MIN..MAX, such as 4 or 2..8", param, ctx)
-        least = int(matched[1])
-        most = int(matched[2] or least)
-        if not 1 <= least <= most <= MOST:
-            self.fail(f"{value!r} is not between 1 and {MOST}, or not in this order", param, ctx)
-        return Processes(least, most)
+def processes(context: click.Context, option: click.Parameter, given: str) -> Processes:
+    """What `--processes` was given. Raises BadParameter."""
+    matched = re.fullmatch(r"(\d{1,4})(?:\.\.(\d{1,4}))?", given)
+    if matched is None:
+        raise click.BadParameter(f"{given!r} is neither a number nor MIN..MAX, such as 4 or 2..8", context, option)
+    least = int(matched[1])
+    most = int(matched[2] or least)
+    if not 1 <= least <= most <= MOST:
+        raise click.BadParameter(f"{given!r} is not between 1 and {MOST}, or not in this order", context, option)
+    return Processes(least, most)
 
 
 async def scale(host: Host, children: Children, wanted: Processes) -> None:

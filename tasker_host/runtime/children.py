@@ -106,8 +106,12 @@ class Children:
 
         child.keeper.add_done_callback(gone)
 
+    @staticmethod
+    def _is_leaving(child: _Child) -> bool:
+        return child.is_leaving
+
     async def _keep(self, child: _Child) -> None:
-        while not child.is_leaving:
+        while not self._is_leaving(child):
             process = child.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -116,10 +120,10 @@ class Children:
                 stdin=asyncio.subprocess.PIPE,
                 env={**os.environ, **self._environment(child.number)},
             )
-            if child.is_leaving:  # told so while it was being started
+            if self._is_leaving(child):  # told so while it was being started
                 process.terminate()
             code = await process.wait()
-            if not child.is_leaving:
+            if not self._is_leaving(child):
                 log.error("process ended, starting another", pid=process.pid, exit_code=code)
                 await asyncio.sleep(RESTART_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret
 
