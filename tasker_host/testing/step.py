@@ -14,11 +14,13 @@ from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.backoff import BackoffPolicy
 from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.expansion import NewStep
+from tasker_host.domain.expansion import Expansion
 from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
 from tasker_host.domain.source import template_from_data
+from tasker_host.events.build import EventOptions, Publication
+from tasker_host.events.hub import Events
 from tasker_host.handlers.bound import bind
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Middleware
@@ -26,6 +28,7 @@ from tasker_host.registry.compose import Defaults, Registry
 from tasker_host.registry.plan import StepPlan
 from tasker_host.testing.given import OWN
 from tasker_host.testing.own_loop import in_own_loop
+from tasker_host.worker.builtin import BuiltIn
 from tasker_host.worker.slots import Slots
 from tasker_host.worker.transaction import StepTransaction
 
@@ -89,7 +92,10 @@ async def run_step_async(
         },
         source="run_step",
     )
-    registry = Registry([bound], [template], Defaults(BackoffPolicy(), timeout_seconds))
+    built_in = BuiltIn(thread_slots=1, process_slots=1)
+    registry = Registry(
+        [bound], [template], Defaults(BackoffPolicy(), timeout_seconds), executors=built_in.tasker_executors()
+    )
     plan = replace(registry.plans(template)["step"], expand=_as_value, is_plain=False)
     slots = _OneSlot(classifiers, middleware)
     task = task_uuid or uuid7()
@@ -104,12 +110,14 @@ async def run_step_async(
         max_attempts=max_attempts or max(3, attempt),
         msg_id=1,
         correlation_id=task,
+        parent_correlation_id=None,
         context=dumps({} if input is None else input),
         values=dumps(dict(parents or {})),
         inputs=dumps(_step_inputs(batch)) if batch is not None else None,
         checkpoint=dumps(_as_data(checkpoint)) if checkpoint is not None else None,
     )
-    return await slots.result_of(step, plan)
+    async with built_in.tasker_lifespan(None):
+        return await slots.result_of(step, plan)
 
 
 class _OneSlot(Slots):
@@ -119,9 +127,8 @@ class _OneSlot(Slots):
         super().__init__(
             self._done,
             transaction=self._no_transaction,
-            committed=lambda _: None,
-            thread_slots=1,
-            process_slots=1,
+            committed=lambda *_: None,
+            events=Events(EventOptions()),
             result_max_bytes=RESULT_MAX_BYTES,
             classifiers=classifiers,
             middleware=middleware,
@@ -141,7 +148,6 @@ class _OneSlot(Slots):
             raise
         finally:
             overruns.cancel()
-            self.close()
         if self._wanted_database:
             raise NoDatabase("context.transaction() needs a database, and run_step has none: use run_task")
         if outcome.kind == "checkpointed":
@@ -163,7 +169,7 @@ class _OneSlot(Slots):
             self._raised = error
         return super()._outcome_of_raise(running, error, took_ms)
 
-    def _done(self, _: Claimed, outcome: Outcome) -> None:
+    def _done(self, _: Claimed, outcome: Outcome, __: Publication | None) -> None:
         if not self._outcome.done():
             self._outcome.set_result(outcome)
 
@@ -185,11 +191,11 @@ def _told(outcome: Outcome) -> Failed:
     )
 
 
-def _as_value(result: Any) -> tuple[Any, list[NewStep]]:
+def _as_value(result: Any) -> tuple[Any, Expansion]:
     """Of decisions and batches what their step keeps; which steps these make, a template would say."""
     if isinstance(result, BatchConfig):
         result = result.batches()
-    return (result.as_value() if isinstance(result, Decision | Batches) else result), []
+    return (result.as_value() if isinstance(result, Decision | Batches) else result), Expansion()
 
 
 def _step_inputs(batch: Cursor | BatchWorkerContext | Mapping[str, Any]) -> dict[str, Any]:
