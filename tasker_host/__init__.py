@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from tasker_host.domain.event import DomainEvent
     from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
     from tasker_host.domain.template import TaskTemplate
-    from tasker_host.errors import PermanentError, RetryableError
+    from tasker_host.errors import PermanentError, RetryableError, TargetGone
+    from tasker_host.handlers.aggregation import BatchAggregationScenario, BatchWorkerOutcome
+    from tasker_host.handlers.api import ApiHandler, api_handler
+    from tasker_host.handlers.api_client import ApiClient, AsyncApiClient
+    from tasker_host.handlers.api_response import (
+        ApiConnectionError,
+        ApiError,
+        ApiResponse,
+        ApiTimeoutError,
+        CircuitOpenError,
+    )
+    from tasker_host.handlers.batchable import Batchable
+    from tasker_host.handlers.decision import DecisionHandler
     from tasker_host.handlers.declare import (
         From,
         Input,
@@ -28,30 +40,47 @@ if TYPE_CHECKING:
         step_handler,
     )
     from tasker_host.handlers.step import StepHandler
+    from tasker_host.handlers.workflow import Workflow, workflow
     from tasker_host.hooks.publisher import EventPublisher
-    from tasker_host.hooks.records import Classifier, Handler, Middleware, Publisher, Subscriber
+    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware, Publisher, Subscriber
+    from tasker_host.hooks.relay import Relay
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
 
 __all__ = [
+    "ApiClient",
+    "ApiConnectionError",
+    "ApiError",
+    "ApiHandler",
+    "ApiResponse",
+    "ApiTimeoutError",
+    "AsyncApiClient",
+    "BatchAggregationScenario",
     "BatchConfig",
     "BatchWorkerContext",
+    "BatchWorkerOutcome",
+    "Batchable",
     "Batches",
     "Checkpoint",
+    "CircuitOpenError",
     "Classifier",
     "Client",
     "Cursor",
     "Decision",
+    "DecisionHandler",
     "DomainEvent",
     "EventPublisher",
+    "Executor",
     "Failed",
     "From",
     "Handler",
+    "HealthCheck",
     "Host",
     "Input",
     "Middleware",
     "PermanentError",
     "Publisher",
+    "Relay",
     "RetryableError",
     "StepContext",
     "StepHandler",
@@ -59,7 +88,10 @@ __all__ = [
     "Subscriber",
     "Succeeded",
     "SyncClient",
+    "TargetGone",
     "TaskTemplate",
+    "Workflow",
+    "api_handler",
     "batch_analyzer",
     "batch_worker",
     "decision_handler",
@@ -67,6 +99,7 @@ __all__ = [
     "hookimpl",
     "inputs",
     "step_handler",
+    "workflow",
 ]
 
 _HOMES = {
@@ -76,7 +109,32 @@ _HOMES = {
     "domain.event": ("DomainEvent",),
     "domain.result": ("Checkpoint", "Decision", "Failed", "StepResult", "Succeeded"),
     "domain.template": ("TaskTemplate",),
-    "errors": ("PermanentError", "RetryableError"),
+    "errors": (
+        "PermanentError",
+        "RetryableError",
+        "TargetGone",
+    ),
+    "handlers.aggregation": (
+        "BatchAggregationScenario",
+        "BatchWorkerOutcome",
+    ),
+    "handlers.api": (
+        "ApiHandler",
+        "api_handler",
+    ),
+    "handlers.api_client": (
+        "ApiClient",
+        "AsyncApiClient",
+    ),
+    "handlers.api_response": (
+        "ApiConnectionError",
+        "ApiError",
+        "ApiResponse",
+        "ApiTimeoutError",
+        "CircuitOpenError",
+    ),
+    "handlers.batchable": ("Batchable",),
+    "handlers.decision": ("DecisionHandler",),
     "handlers.declare": (
         "From",
         "Input",
@@ -88,8 +146,21 @@ _HOMES = {
         "step_handler",
     ),
     "handlers.step": ("StepHandler",),
+    "handlers.workflow": (
+        "Workflow",
+        "workflow",
+    ),
     "hooks.publisher": ("EventPublisher",),
-    "hooks.records": ("Classifier", "Handler", "Middleware", "Publisher", "Subscriber"),
+    "hooks.records": (
+        "Classifier",
+        "Executor",
+        "Handler",
+        "HealthCheck",
+        "Middleware",
+        "Publisher",
+        "Subscriber",
+    ),
+    "hooks.relay": ("Relay",),
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }

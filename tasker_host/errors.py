@@ -25,6 +25,7 @@ TaskerError
 └── HandlerError              raised by handlers: the step failed
     ├── RetryableError        another attempt may succeed                          RETRYABLE
     └── PermanentError        no further attempt can succeed                       PERMANENT
+        └── TargetGone        raised by relays: the target wants nothing any more  TARGET_GONE
 
 `code` is stable and is what API clients and scripts compare. `str(error)` says what, where, what was found and what to
 do.
@@ -33,7 +34,7 @@ do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 
@@ -43,6 +44,8 @@ class Problem:
 
     where: str
     message: str
+    code: str = field(default="", compare=False)
+    """What kind of problem it is, where problems have codes: in templates."""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}" if self.where else self.message
@@ -133,7 +136,13 @@ class DatabaseError(TaskerError):
 
 
 class DatabaseUnavailable(DatabaseError):
+    """`retry_after_seconds`: for so long nothing is tried, where that is known."""
+
     code = "DATABASE_UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class DatabaseTooOld(DatabaseError):
@@ -188,3 +197,9 @@ class RetryableError(HandlerError):
 class PermanentError(HandlerError):
     code = "PERMANENT"
     retryable = False
+
+
+class TargetGone(PermanentError):
+    """Raised by a relay's `deliver`: nothing is delivered to this target until somebody resumes the relay."""
+
+    code = "TARGET_GONE"

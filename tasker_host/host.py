@@ -7,11 +7,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from uuid import UUID
 
 import structlog
@@ -20,15 +20,17 @@ from tasker_host.config import Config
 from tasker_host.db.database import Database
 from tasker_host.db.embedded import EmbeddedServer
 from tasker_host.db.kernel import NOBODY, Claimed, Taker
-from tasker_host.db.listen import ENDED, REQUESTS, Doorbell, Listener, work
+from tasker_host.db.listen import ENDED, EVENTS, REQUESTS, Doorbell, Listener, work
 from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
 from tasker_host.events.build import EventOptions
 from tasker_host.events.builtin import BuiltIn
 from tasker_host.events.hub import PLUGIN_FAILED, Events
+from tasker_host.events.relays import Relays
 from tasker_host.events.tasks import TaskNews
 from tasker_host.handlers.bound import bind
+from tasker_host.hooks.relay import Relay
 from tasker_host.orchestration.catalog import Catalog
 from tasker_host.orchestration.check import submit_options
 from tasker_host.orchestration.fleet import Beat, Heart, Member
@@ -39,10 +41,12 @@ from tasker_host.orchestration.sweep import Sweeper, sweep_options
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
 from tasker_host.plugins.candidate import host_version
+from tasker_host.plugins.health import check_of
 from tasker_host.registry.build import registry_of
 from tasker_host.registry.compose import Registry
 from tasker_host.runtime.health import Finding, Health, Status
 from tasker_host.runtime.supervise import Supervisor
+from tasker_host.worker.builtin import own_plugin
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.options import WorkerOptions
 
@@ -66,6 +70,8 @@ class Host:
     TemplateError and DatabaseError when it cannot start; nothing is left open then.
     """
 
+    worker_class: ClassVar[type[Worker]] = Worker
+
     def __init__(
         self,
         config: Config,
@@ -77,7 +83,7 @@ class Host:
         self.config = config
         self.version = host_version()
         self.health = Health()
-        self.roster: Roster
+        self.roster = Roster()
         self.registry: Registry
         self.database: Database
         self.catalog: Catalog
@@ -86,6 +92,7 @@ class Host:
         self.operations: Operations
         self.sweeper: Sweeper
         self.events: Events
+        self.relays: Relays
         self.worker: Worker | None = None
         self.opened: Opened
         self._plugins = plugins
@@ -98,6 +105,8 @@ class Host:
         self._worker_id = WorkerId(f"{self._name}-{secrets.token_hex(3)}")
         self._worker_connected = asyncio.Event()
         self._grace_ends: float | None = None
+        self._on_stop: list[Callable[[], None]] = []
+        """What also takes nothing more from then on."""
 
     def __str__(self) -> str:
         return f"{self._worker_id} on {self.opened}"
@@ -127,6 +136,8 @@ class Host:
         self._grace_ends = ends if self._grace_ends is None else min(ends, self._grace_ends)
         if self.worker is not None:
             self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
+        for stop in self._on_stop:
+            stop()
 
     async def drained(self) -> None:
         """Returns when the worker has ended, after `stop_claiming`."""
@@ -140,6 +151,8 @@ class Host:
         for channel in channels:
             if channel == ENDED:
                 self.watch.look()
+            elif channel == EVENTS:
+                self.relays.look()
             elif self.worker is not None:
                 self.worker.heard(channel)
 
@@ -148,7 +161,13 @@ class Host:
     async def _start(self) -> None:
         stack = self._stack
         stack.callback(self.health.stopped)
-        roster = load_plugins(self.config, bind=bind, extra=self._plugins, entry_points=self._entry_points)
+        roster = load_plugins(
+            self.config,
+            bind=bind,
+            own=own_plugin(self.config),
+            extra=self._plugins,
+            entry_points=self._entry_points,
+        )
         self._log_faults(roster)
         roster.check_required()
         self.registry = registry_of(roster, self.config)
@@ -157,12 +176,17 @@ class Host:
         self.roster = roster
         if self._with_worker:
             await self._enter_lifespans(roster)
+            self._stack.push_async_callback(self.registry.close)
         await self._compose()
         if self._with_worker:
             await self._start_events()
         await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):
             self.health.add(check.__name__.removeprefix("_check_"), check)
+        # What plugins look at is open only where their lifespans were entered.
+        for given in self.roster.active() if self._with_worker else ():
+            for item in given.health:
+                self.health.add(item.name, check_of(item), critical=item.critical)
         self.health.ready()
 
     async def _enter_lifespans(self, roster: Roster) -> None:
@@ -183,6 +207,7 @@ class Host:
         self.submissions = Submissions(self.catalog, submit_options(settings), _Runner(self))
         self.events = self._events()
         self._news = TaskNews(self.events, self.database)
+        self.relays = Relays(self.database, settings.events, self._given_relays() if self._with_worker else ())
         self._requests = RequestQueue(self.database, self.catalog, self.submissions, self.ring)
 
     def _events(self) -> Events:
@@ -195,6 +220,9 @@ class Host:
             subscriber_timeout_seconds=settings.subscriber_timeout_seconds,
             fired_by=self._worker_id,
         )
+
+    def _given_relays(self) -> list[tuple[str, Relay]]:
+        return [(given.plugin, relay) for given in self.roster.active() for relay in given.relays]
 
     async def _start_events(self) -> None:
         """The fast path; it ends after the worker, and before what plugins opened for their subscribers."""
@@ -215,8 +243,13 @@ class Host:
         supervisor.start("watch", self.watch.run)
         if self._with_worker:
             supervisor.start("requests", self._requests.run)
+            await self.relays.bind()
+            self._stack.push_async_callback(self.relays.stop)
+            self._on_stop.append(self.relays.stop_taking)
+            self.relays.start(supervisor)
         if self.config.settings.worker.mode != "polling":
-            listener = Listener(self.opened.listen_database, [ENDED, REQUESTS], self._heard, own=self.doorbell)
+            channels = [ENDED, REQUESTS, *([EVENTS] if self.relays.loops else [])]
+            listener = Listener(self.opened.listen_database, channels, self._heard, own=self.doorbell)
             supervisor.start("listener", listener.run)
         if self.opened.server is not None:
             server = self.opened.server
@@ -244,19 +277,27 @@ class Host:
         self._stack.push_async_callback(self.submissions.close)
 
     async def _work(self, namespaces: list[str]) -> None:
+        self.worker = self._new_worker(namespaces)
+        if self._grace_ends is not None:
+            self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
+        if self.config.settings.worker.tags:
+            for namespace in namespaces:
+                await self.database.fetch("select tasker.queue_lanes($1)", namespace)
+        await self.worker.run()
+
+    def _new_worker(self, namespaces: list[str]) -> Worker:
         settings = self.config.settings
-        self.worker = Worker(
+        return self.worker_class(
             self._worker_id,
             WorkerOptions(
                 mode=settings.worker.mode,
                 slots=settings.worker.slots,
-                thread_slots=settings.worker.thread_slots,
-                process_slots=settings.worker.process_slots,
                 max_claim=settings.worker.max_claim,
                 lease=timedelta(seconds=settings.worker.lease_seconds),
                 poll_interval_seconds=settings.worker.poll_interval_seconds,
                 shutdown_grace_seconds=settings.worker.shutdown_grace_seconds,
                 result_max_bytes=settings.limits.result_max_bytes,
+                max_blocked_seconds=settings.worker.max_blocked_seconds,
                 tags=settings.worker.tags,
                 min_slots=settings.worker.min_slots,
                 max_slots=settings.worker.max_slots,
@@ -272,24 +313,25 @@ class Host:
             middleware=self.registry.middleware,
             on_connected=self._worker_connected.set,
             on_ended=self._ended,
+            on_relayed=self._relayed,
             events=self.events,
         )
-        if self._grace_ends is not None:
-            self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
-        if settings.worker.tags:
-            for namespace in namespaces:
-                await self.database.fetch("select tasker.queue_lanes($1)", namespace)
-        await self.worker.run()
 
     def _heard(self, channel: str) -> None:
         if channel == ENDED:
             self.watch.look()
+        elif channel == EVENTS:
+            self.relays.look()
         else:
             self._requests.look()
 
     def _ended(self, tasks: list[UUID]) -> None:
         self.watch.ended(tasks)
         self._news.ended(tasks)
+
+    def _relayed(self) -> None:
+        self.relays.look()
+        self.doorbell.ring([EVENTS])
 
     def _swept(self, tasks: list[UUID]) -> None:
         self._ended(tasks)

@@ -25,6 +25,7 @@ from tasker_host.api.problems import of_bug, of_http, of_ours
 from tasker_host.api.tasks import TaskController
 from tasker_host.api.workers import WorkerController
 from tasker_host.errors import AddressUnavailable, TaskerError
+from tasker_host.plugins.routes import mounted
 
 if TYPE_CHECKING:
     from tasker_host.host import Host
@@ -45,6 +46,7 @@ def create_app(host: Host) -> Litestar:
             LimitController,
             DeadLetterController,
             WorkerController,
+            *(mounted(given.plugin, given.routes) for given in host.roster.active() if given.routes),
         ],
         state=State({"host": host}),
         exception_handlers={TaskerError: of_ours, HTTPException: of_http, Exception: of_bug},

@@ -159,15 +159,21 @@ class TaskListBody:
 
 @dataclass(frozen=True, slots=True)
 class CheckBody:
+    """`critical`: while it is unhealthy, so is the host; other checks make it degraded."""
+
     name: str
     status: str
     message: str
     took_ms: float
+    critical: bool
 
 
 @dataclass(frozen=True, slots=True)
 class HealthBody:
-    """`status` is healthy, degraded or unhealthy: the worst of the checks. `phase` is starting, ready or stopping."""
+    """`status` is healthy, degraded or unhealthy: the worst of the critical checks.
+
+    `phase` is starting, ready or stopping.
+    """
 
     status: str
     phase: str

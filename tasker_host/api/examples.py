@@ -94,9 +94,9 @@ TASKS: dict[str, Any] = {
 ALIVE: dict[str, Any] = {"status": "alive", "timestamp": "2026-11-20T09:30:00.120451+00:00"}
 
 _CHECKS: list[dict[str, Any]] = [
-    {"name": "database", "status": "healthy", "message": "", "took_ms": 0.6},
-    {"name": "worker", "status": "healthy", "message": "0 of 16 slots in use", "took_ms": 0.0},
-    {"name": "plugins", "status": "healthy", "message": "", "took_ms": 0.0},
+    {"name": "database", "status": "healthy", "message": "", "took_ms": 0.6, "critical": True},
+    {"name": "worker", "status": "healthy", "message": "0 of 16 slots in use", "took_ms": 0.0, "critical": True},
+    {"name": "plugins", "status": "healthy", "message": "", "took_ms": 0.0, "critical": True},
 ]
 
 HEALTH: dict[str, Any] = {
@@ -113,7 +113,13 @@ UNHEALTHY: dict[str, Any] = {
     **HEALTH,
     "status": "unhealthy",
     "checks": [
-        {"name": "database", "status": "unhealthy", "message": "no answer within 2 s", "took_ms": 2000.3},
+        {
+            "name": "database",
+            "status": "unhealthy",
+            "message": "no answer within 2 s",
+            "took_ms": 2000.3,
+            "critical": True,
+        },
         *_CHECKS[1:],
     ],
 }

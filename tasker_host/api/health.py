@@ -51,7 +51,7 @@ class HealthController(Controller):
         report = await host_of(request).health.report()
         if report.is_ready:
             return body({"status": "ready", **_told(report), "info": {}})
-        ill = [checked.name for checked in report.checks if checked.status is Status.UNHEALTHY]
+        ill = [checked.name for checked in report.checks if checked.weighs is Status.UNHEALTHY]
         detail = f"the host is {report.phase}" + (f"; unhealthy: {', '.join(ill)}" if ill else "")
         return not_ready(detail, **_told(report))
 

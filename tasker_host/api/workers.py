@@ -15,7 +15,7 @@ from tasker_host.db.queries import workers_list
 
 @dataclass(frozen=True, slots=True)
 class WorkerBody:
-    """A worker. `state` is running, shedding, draining, or lost when it has not been heard of for a while.
+    """A worker. `state` is running, shedding, draining, blocked, or lost when it has not been heard of for a while.
 
     `unserved` are steps that it was given and has no handler for: it left them to others.
     """

@@ -13,7 +13,7 @@ from tasker_host.cli.options import TaskerGroup
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.errors import TaskerError
 
-_OWN = {
+OWN_COMMANDS = {
     "run": "tasker_host.cli.run:run",
     "task": "tasker_host.cli.task_group:task",
     "step": "tasker_host.cli.step:step",
@@ -22,22 +22,25 @@ _OWN = {
     "namespace": "tasker_host.cli.limit:namespace",
     "handler": "tasker_host.cli.limit:handler",
     "dlq": "tasker_host.cli.dlq:dlq",
+    "template": "tasker_host.cli.template:template",
+    "generate": "tasker_host.cli.generate:generate",
     "plugin": "tasker_host.cli.plugin:plugin",
     "config": "tasker_host.cli.config:config",
     "db": "tasker_host.cli.db:db",
     "demo": "tasker_host.cli.demo:demo",
 }
+"""Where each command of our own is."""
 
 
 class _Commands(TaskerGroup):
     """Our commands, and those of plugins, which are loaded only for a name that is not ours, or to be listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_OWN, *sorted(self._of_plugins(ctx) if _some_plugin_has_commands() else ())]
+        return [*OWN_COMMANDS, *sorted(self._of_plugins(ctx) if _some_plugin_has_commands() else ())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _OWN:
-            module, _, attribute = _OWN[cmd_name].partition(":")
+        if cmd_name in OWN_COMMANDS:
+            module, _, attribute = OWN_COMMANDS[cmd_name].partition(":")
             command: click.Command = getattr(import_module(module), attribute)
             return command
         return self._of_plugins(ctx).get(cmd_name)
@@ -68,12 +71,7 @@ def _plugin_commands() -> dict[str, click.Command]:
         roster = load_plugins(load(), bind=bind)
     except TaskerError:
         return {}  # `tasker config check` and every other command tell what is wrong
-    return {
-        str(command.name): command
-        for contribution in roster.active()
-        for command in contribution.commands
-        if command.name not in _OWN
-    }
+    return {str(command.name): command for contribution in roster.active() for command in contribution.commands}
 
 
 def _some_plugin_has_commands() -> bool:

@@ -86,6 +86,25 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
+def output_option(command: Callback) -> Callback:
+    """`--output`, given to the command as `output: Path | None`, for `give`."""
+    return click.option(
+        "--output", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file."
+    )(command)
+
+
+def give(text: str, output: Path | None) -> None:
+    """A text that is the command's answer: to stdout, or to a file. Raises click's UsageError when it cannot be."""
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise click.UsageError(f"{output} cannot be written: {error.strerror}") from None
+    click.echo(f"written to {output}", err=True)
+
+
 def exit_with(succeeded: bool) -> NoReturn:
     """Ends the command: 0 when the work succeeded, else 1."""
     raise Exit(DONE if succeeded else WORK_FAILED)

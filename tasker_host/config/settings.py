@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from tasker_host.domain.patterns import check_pattern
+from tasker_host.domain.routing import key_problem, queue_problem
 from tasker_host.domain.template import Backoff
 
 MAX_CONTEXT_DEPTH = 200
@@ -118,6 +119,9 @@ class WorkerSettings(_Section):
     process_slots: int = Field(ge=1, le=1_000, description="How many of them may be handlers that run in processes.")
     max_claim: int = Field(ge=1, le=10_000, description="Steps taken in one call at most.")
     lease_seconds: int = Field(ge=1, le=86_400, description="How long a silent worker keeps its steps.")
+    max_blocked_seconds: float = Field(
+        ge=0, le=86_400, description="How long a worker keeps its steps while a handler holds the interpreter."
+    )
     poll_interval_seconds: Seconds = Field(description="Pause between polls.")
     aging_interval_seconds: Seconds = Field(description="Waiting this long counts as much as one level of priority.")
     handler_timeout_seconds: Seconds = Field(description="How long a handler may run when its step does not say.")
@@ -222,6 +226,54 @@ class LimitsSettings(_Section):
     decision_depth_max: int = Field(ge=1, le=100, description="Decisions one after the other.")
 
 
+class BindingSettings(_Section):
+    """One `[[events.bindings]]`."""
+
+    pattern: EventPattern = Field(description="Names of events: * is one segment, ** or # any number of them.")
+    queue: str = Field(description="The PGMQ queue that gets them too.")
+    namespaces: Names = Field(default=(), description="Only events of tasks of these; empty: of all.")
+    ordered_by: str = Field(default="", description="Where in an event the key is by which the queue is read in order.")
+
+    @field_validator("queue")
+    @classmethod
+    def _queue(cls, value: str) -> str:
+        return _no_problem(queue_problem(value), value)
+
+    @field_validator("ordered_by")
+    @classmethod
+    def _key(cls, value: str) -> str:
+        return _no_problem(key_problem(value) if value else None, value)
+
+
+def _no_problem(problem: str | None, value: str) -> str:
+    if problem:
+        raise ValueError(problem)
+    return value
+
+
+class RelaysSettings(_Section):
+    enabled: bool = Field(description="Whether this host runs relays.")
+    only: Names = Field(description="Only these relays; empty: all that plugins give.")
+    concurrency: int = Field(ge=1, le=1_000, description="Deliveries of one relay under way in this process.")
+    batch_size: int = Field(ge=1, le=10_000, description="Events that are taken ahead of their delivery.")
+    timeout_seconds: Seconds = Field(description="How long one delivery may take.")
+    lease_seconds: int = Field(ge=1, le=86_400, description="How long a silent host keeps the events it took.")
+    max_attempts: int = Field(ge=1, le=1_000, description="Deliveries of one event that are begun at most.")
+    breaker_failures: int = Field(ge=1, le=100, description="Failures in a row after which a target is left alone.")
+    breaker_open_seconds: Seconds = Field(description="How long that is.")
+    breaker_successes: int = Field(ge=1, le=100, description="Successes after which it gets everything again.")
+    poll_interval_seconds: Seconds = Field(description="Pause between looks.")
+    shutdown_grace_seconds: float = Field(ge=0, le=86_400, description="Time for deliveries when the host stops.")
+    retry: RetrySettings = Field(description="How long an event waits for its next delivery.")
+
+
+class EventRetentionSettings(_Section):
+    unconsumed_max_age_days: Days = Field(description="Events in queues that nobody has consumed; 0: kept for ever.")
+    archived_max_age_days: Days = Field(description="Events that a consumer has archived; 0: kept for ever.")
+    dead_max_age_days: Days = Field(description="Events that relays gave up; 0: kept for ever.")
+    consumed_max_age_days: Days = Field(description="What consumers remember to have done; 0: for ever.")
+
+
 class EventsSettings(_Section):
     message_max_bytes: int = Field(ge=1_024, le=268_435_456, description="One event, as compact JSON.")
     include_step: bool = Field(description="Whether events carry the whole context of their step.")
@@ -231,6 +283,22 @@ class EventsSettings(_Section):
     ledger_seconds: Seconds = Field(description="How often a host adds its counts to those in the database.")
     log: Annotated[tuple[EventPattern, ...], Field(strict=False)] = Field(description="Fast events that are logged.")
     metrics: bool = Field(description="Whether fast events are counted by name and namespace.")
+    bindings: Annotated[tuple[BindingSettings, ...], Field(strict=False)] = Field(
+        description="More queues that durable events go to."
+    )
+    relays: RelaysSettings = Field(description="What carries durable events out.")
+    retention: EventRetentionSettings = Field(description="What is taken away by its age.")
+
+    @model_validator(mode="after")
+    def _bound_once(self) -> EventsSettings:
+        found: set[tuple[str, str]] = set()
+        for binding in self.bindings:
+            if (pair := (binding.pattern, binding.queue)) in found:
+                raise ValueError(
+                    f"'{binding.pattern}' is bound to '{binding.queue}' twice: write its namespaces in one binding"
+                )
+            found.add(pair)
+        return self
 
 
 class TelemetrySettings(_Section):

@@ -77,6 +77,8 @@ class Taken:
     """Namespaces that got work which this worker did not take itself."""
     next_due_seconds: float | None = None
     """Until the next message comes due; None when nothing waits for a time."""
+    relayed: bool = False
+    """Whether a relay got a durable event by this call."""
 
 
 class Checkpointed(NamedTuple):
@@ -254,6 +256,15 @@ async def steps_renew(
     return [row[0] for row in rows]
 
 
+async def worker_hold(connection: Connection, worker: WorkerId, namespaces: Sequence[str], *, lease: timedelta) -> int:
+    """Push out the leases of everything that `worker` holds in these namespaces; how many.
+
+    SQL: `functions/71_hold.sql`.
+    """
+    held: int = await connection.fetchval("select tasker.worker_hold($1, $2, $3)", worker, namespaces, lease)
+    return held
+
+
 def _taken(rows: list[Record]) -> Taken:
     summary = orjson.loads(rows[-1]["summary"])
     return Taken(
@@ -262,6 +273,7 @@ def _taken(rows: list[Record]) -> Taken:
         superseded=[UUID(step) for step in summary.get("superseded", ())],
         left=summary.get("left", []),
         next_due_seconds=summary["next_due"],
+        relayed=summary.get("relayed", False),
     )
 
 

@@ -34,6 +34,9 @@ ENDED = "tasker.ended"
 REQUESTS = "tasker.requests"
 """Rings, when somebody rings it (`select tasker.ring()`), after requests were sent as messages."""
 
+EVENTS = "tasker.events"
+"""Rings when relays got events to carry out."""
+
 
 def work(namespace: str) -> str:
     """The channel that rings when the queue of `namespace` got work."""

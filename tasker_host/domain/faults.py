@@ -43,6 +43,8 @@ class Fault:
     message: str
     kind: str = ""
     """Pydantic's type of the error."""
+    code: str = ""
+    """What templates call it; see `templates.findings`."""
 
 
 def path_text(path: Path) -> str:

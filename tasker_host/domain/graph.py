@@ -40,12 +40,13 @@ Graph = HasSteps | Mapping[str, Sequence[str]]
 class GraphProblem:
     """What is wrong with the step at position `step`, because of its dependency at position `dependency` if not None.
 
-    With `warning`, tasks can run all the same.
+    With `warning`, tasks can run all the same. The codes are those of `templates.findings`.
     """
 
     step: int
     dependency: int | None
     message: str
+    code: str
     warning: bool = False
 
 
@@ -119,6 +120,12 @@ def reads(graph: Graph) -> dict[str, tuple[str, ...]]:
     }
 
 
+def reads_within(above: Mapping[str, Sequence[str]], order: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
+    """For each step all that come before it, parents before children; None where these are more than 64."""
+    masks = _ancestor_masks(above, order)
+    return {name: _names(masks[name], order) if masks[name].bit_count() <= MOST_READS else None for name in above}
+
+
 def initial_steps(template: HasSteps) -> list[str]:
     """The steps a task starts with, in the order of declaration; the others are made while it runs.
 
@@ -175,22 +182,25 @@ def _problems(steps: Sequence[Step]) -> Iterator[GraphProblem]:
     position: dict[str, int] = {}
     for index, step in enumerate(steps):
         if step.name in position:
-            yield GraphProblem(index, None, f"step '{step.name}': a step of this name is already there")
+            yield GraphProblem(
+                index, None, f"step '{step.name}': a step of this name is already there", "DUPLICATE_STEP"
+            )
         position.setdefault(step.name, index)
     for index, step in enumerate(steps):
         for place, parent in enumerate(step.dependencies):
             if parent == step.name:
-                yield GraphProblem(index, place, f"step '{step.name}': depends on itself")
+                yield GraphProblem(index, place, f"step '{step.name}': depends on itself", "SELF_DEPENDENCY")
             elif parent not in position:
                 hint = did_you_mean(parent, (name for name in position if name != step.name))
-                yield GraphProblem(index, place, f"step '{step.name}': depends on unknown step '{parent}'{hint}")
+                message = f"step '{step.name}': depends on unknown step '{parent}'{hint}"
+                yield GraphProblem(index, place, message, "MISSING_DEPENDENCY")
     above = {step.name: step.dependencies for step in reversed(steps)}
     above = {name: above[name] for name in position}
     for cycle in cycles(above):
         if len(cycle) > 2:
             first = steps[position[cycle[0]]]
             place = list(first.dependencies).index(cycle[-2])
-            yield GraphProblem(position[cycle[0]], place, f"cycle {_shown(cycle)}")
+            yield GraphProblem(position[cycle[0]], place, f"cycle {_shown(cycle)}", "CYCLE")
     yield from _type_problems(steps, position)
     yield from _warnings(steps)
 
@@ -204,18 +214,20 @@ def _type_problems(steps: Sequence[Step], position: Mapping[str, int]) -> Iterat
     for index, step in enumerate(steps):
         match step.type:
             case StepType.DECISION if not step.dependencies:
-                message = "a decision needs at least one dependency: what it decides on"
+                message, code = "a decision needs at least one dependency: what it decides on", "DECISION_ON_NOTHING"
             case StepType.BATCHABLE if step.name not in fanned_out:
-                message = "a batchable step needs a batch_worker that depends on it"
+                message, code = "a batchable step needs a batch_worker that depends on it", "BATCH_WITHOUT_WORKER"
             case StepType.BATCH_WORKER if not any(
                 type_of.get(name) is StepType.BATCHABLE for name in step.dependencies
             ):
                 message = "a batch_worker needs a batchable step among its dependencies"
+                code = "WORKER_WITHOUT_BATCH"
             case StepType.DEFERRED_CONVERGENCE if not step.dependencies:
                 message = "a deferred_convergence needs dependencies: what it brings together"
+                code = "JOIN_OF_NOTHING"
             case _:
                 continue
-        yield GraphProblem(index, None, f"step '{step.name}': {message}")
+        yield GraphProblem(index, None, f"step '{step.name}': {message}", code)
 
 
 def _warnings(steps: Sequence[Step]) -> Iterator[GraphProblem]:
@@ -223,14 +235,14 @@ def _warnings(steps: Sequence[Step]) -> Iterator[GraphProblem]:
     for index, step in enumerate(steps):
         if step.type is StepType.DECISION and not leaned_on[step.name]:
             message = "a decision that no step depends on has nothing to choose from"
-            yield GraphProblem(index, None, f"step '{step.name}': {message}", warning=True)
+            yield GraphProblem(index, None, f"step '{step.name}': {message}", "DECISION_WITHOUT_STEPS", warning=True)
         if leaned_on and not step.dependencies and not leaned_on[step.name]:
             message = "stands alone: it depends on no step, and none depends on it"
-            yield GraphProblem(index, None, f"step '{step.name}': {message}", warning=True)
+            yield GraphProblem(index, None, f"step '{step.name}': {message}", "ORPHAN_STEP", warning=True)
         for parent, count in Counter(step.dependencies).items():
             if count > 1:
                 message = f"names its dependency '{parent}' {count} times"
-                yield GraphProblem(index, None, f"step '{step.name}': {message}", warning=True)
+                yield GraphProblem(index, None, f"step '{step.name}': {message}", "REPEATED_DEPENDENCY", warning=True)
 
 
 def _known_children(above: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

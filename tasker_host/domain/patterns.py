@@ -1,45 +1,69 @@
-"""Patterns of event names, by segments: `payment.*` is one more segment, `payment.**` any number of them."""
+"""Patterns of event names, the same wherever events are chosen: by subscribers, relays, bindings and filters.
+
+A name is segments with dots between them. In a pattern `*` stands for one segment, `**` or `#` for any number of them,
+none included; `*` alone is every name.
+
+    payment.processed     that name
+    payment.*             payment.processed, not payment.card.processed
+    payment.**            both
+    #                     everything
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from functools import cache
 
 from tasker_host.domain.event import HOST_PREFIX
 
-_SEGMENT = re.compile(r"[a-z0-9_]+|\*|\*\*")
+_SEGMENT = re.compile(r"[a-z0-9_]+")
+_ANY = ("**", "#")
+MOST_CHARACTERS = 255
+
+
+def pattern_problem(pattern: object) -> str | None:
+    """Why that is no pattern; None when it is one."""
+    if not isinstance(pattern, str):
+        return f"must be text (got {pattern!r:.80})"
+    if not 1 <= len(pattern) <= MOST_CHARACTERS:
+        return f"must have from 1 to {MOST_CHARACTERS} characters (got {len(pattern)}); '**' is every event"
+    for segment in pattern.split("."):
+        if segment != "*" and segment not in _ANY and not _SEGMENT.fullmatch(segment):
+            return (
+                f"{pattern!r} is no pattern of event names: {segment!r} is neither a segment (a-z, 0-9, _) nor"
+                " * (one segment) nor ** (any number)"
+            )
+    return None
 
 
 def check_pattern(pattern: str) -> str:
     """`pattern` itself. Raises ValueError that says what is wrong with it."""
-    if not pattern:
-        raise ValueError("must not be empty; '**' is every event")
-    for segment in pattern.split("."):
-        if segment == "#":
-            raise ValueError(f"'{pattern}': write '**' for any number of segments")
-        if not _SEGMENT.fullmatch(segment):
-            found = f"the segment '{segment}'" if segment else "an empty segment"
-            raise ValueError(
-                f"'{pattern}' has {found}; segments are words of a-z, 0-9 and _, or '*' for any one, or '**' for any"
-                " number of them, joined by dots"
-            )
+    if problem := pattern_problem(pattern):
+        raise ValueError(problem)
     return pattern
+
+
+def pattern_regex(pattern: str) -> str:
+    """The names of a pattern as an expression that Python and PostgreSQL read alike, matched against `.` and name."""
+    if pattern == "*":
+        return "^.*$"
+    parts = (
+        r"(\.[^.]+)*" if segment in _ANY else r"\.[^.]+" if segment == "*" else rf"\.{segment}"
+        for segment in pattern.split(".")
+    )
+    return f"^{''.join(parts)}$"
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern_regex(pattern))
 
 
 def matches(pattern: str, name: str) -> bool:
     """Whether an event of that name is one of the pattern's.
 
-    `*` alone is every event, like `**`. The host's own happenings are matched only by patterns that begin with `host`.
+    The host's own happenings are matched only by patterns that begin with `host`.
     """
     if name.startswith(HOST_PREFIX) and not pattern.startswith(HOST_PREFIX):
         return False
-    return pattern == "*" or _match(pattern.split("."), name.split("."))
-
-
-def _match(pattern: Sequence[str], name: Sequence[str]) -> bool:
-    if not pattern:
-        return not name
-    first, rest = pattern[0], pattern[1:]
-    if first == "**":
-        return any(_match(rest, name[skipped:]) for skipped in range(len(name) + 1))
-    return bool(name) and first in ("*", name[0]) and _match(rest, name[1:])
+    return _compiled(pattern).search(f".{name}") is not None

@@ -31,6 +31,8 @@ _HINTS = {
 # Documented floors; values below them occur in real templates and work, so they are only worth a word.
 _FLOORS = {"max_attempts": 1, "limit": 1, "backoff_base_ms": 100, "max_backoff_ms": 1_000}
 
+_CODES = {"extra_forbidden": "UNKNOWN_KEY", "missing": "MISSING_KEY"}
+
 ORDER = "order"
 """Kind of the faults that name their step themselves."""
 
@@ -43,7 +45,7 @@ def parse_template(text: str, *, source: str) -> tuple[TaskTemplate, list[Proble
     document = yaml.read(text, source=source)
 
     def place(fault: Fault) -> Problem:
-        return Problem(document.where(fault.path), _told(document.data, fault))
+        return Problem(document.where(fault.path), _told(document.data, fault), _code(fault))
 
     template, warnings = _build(document.data, source, place, lambda fault: document.line(fault.path))
     return template, [*document.warnings, *warnings]
@@ -53,7 +55,7 @@ def template_from_data(data: Mapping[str, Any], *, source: str) -> tuple[TaskTem
     """The same for data read from JSON or written in Python; the place of a problem is `source` and its key path."""
 
     def place(fault: Fault) -> Problem:
-        return Problem(f"{source} {path_text(fault.path)}".rstrip(), fault.message)
+        return Problem(f"{source} {path_text(fault.path)}".rstrip(), fault.message, _code(fault))
 
     try:
         content = plain(data)
@@ -67,7 +69,7 @@ def _build(
 ) -> tuple[TaskTemplate, list[Problem]]:
     if not isinstance(data, dict):
         message = "a template is a mapping with name, namespace_name, version and steps"
-        raise TemplateError(f"{source} is not a template", [place(Fault((), message))])
+        raise TemplateError(f"{source} is not a template", [place(Fault((), message, code="UNREADABLE"))])
     template = None
     found: list[Fault] = []
     try:
@@ -84,6 +86,10 @@ def _build(
         raise TemplateError(f"{what} is not valid", [place(fault) for fault in sorted(found, key=line)])
     doubts = [*(fault for fault, is_warning in order if is_warning), *_doubts(data)]
     return template, [place(fault) for fault in sorted(doubts, key=line)]
+
+
+def _code(fault: Fault) -> str:
+    return fault.code or _CODES.get(fault.kind, "INVALID_VALUE")
 
 
 def _told(data: Mapping[str, Any], fault: Fault) -> str:
@@ -136,9 +142,9 @@ def _order_faults(data: Mapping[str, Any]) -> Iterator[tuple[Fault, bool]]:
         path: Path = ("steps", places[problem.step])
         if problem.dependency is not None:
             path = (*path, _dependency_key(entries[places[problem.step]]), problem.dependency)
-        yield Fault(path, problem.message, ORDER), problem.warning
+        yield Fault(path, problem.message, ORDER, problem.code), problem.warning
     if not entries:
-        yield Fault(("steps",), "there are none: a task of this template is complete at once"), True
+        yield Fault(("steps",), "there are none: a task of this template is complete at once", code="NO_STEPS"), True
 
 
 def _type(entry: Mapping[str, Any]) -> StepType:
@@ -176,7 +182,7 @@ def _schema_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
             continue
         kind = validator_for(schema, default=Draft202012Validator)
         for error in kind(kind.META_SCHEMA).iter_errors(schema):
-            yield Fault((*path, *error.absolute_path), f"not a JSON Schema: {error.message}")
+            yield Fault((*path, *error.absolute_path), f"not a JSON Schema: {error.message}", code="INVALID_SCHEMA")
 
 
 # Doubts ---------------------------------------------------------------------------------------------------------------
@@ -186,7 +192,7 @@ def _doubts(data: Mapping[str, Any]) -> Iterator[Fault]:
     """What works, but hardly as it was meant."""
     schema = data.get("input_schema")
     if isinstance(schema, dict) and schema.get("type", "object") != "object":
-        yield Fault(("input_schema", "type"), "a task's context is always an object")
+        yield Fault(("input_schema", "type"), "a task's context is always an object", code="SCHEMA_NOT_OBJECT")
     names = [step["name"] for _, step in _entries(data, "steps")]
     workers = {step["name"] for _, step in _entries(data, "steps") if _type(step) is StepType.BATCH_WORKER}
     for index, step in _entries(data, "steps"):
@@ -196,13 +202,15 @@ def _doubts(data: Mapping[str, Any]) -> Iterator[Fault]:
         events = [event["name"] for _, event in _entries(step, "publishes_events")]
         for place, name in enumerate(events):
             if name in events[:place]:
-                yield Fault((*path, "publishes_events", place), f"'{name}' is declared twice in this step")
+                message = f"'{name}' is declared twice in this step"
+                yield Fault((*path, "publishes_events", place), message, code="DUPLICATE_EVENT")
     for environment, content in (data.get("environments") or {}).items():
         for index, override in _entries(content or {}, "steps"):
             path = ("environments", environment, "steps", index)
             name = override["name"]
             if name != ALL_STEPS and name not in names:
-                yield Fault((*path, "name"), f"no step named '{name}'{did_you_mean(name, [*names, ALL_STEPS])}")
+                message = f"no step named '{name}'{did_you_mean(name, [*names, ALL_STEPS])}"
+                yield Fault((*path, "name"), message, code="UNKNOWN_OVERRIDE")
             yield from _retry_doubts((*path, "retry"), override.get("retry"))
 
 
@@ -210,31 +218,35 @@ def _retry_doubts(path: Path, retry: Any) -> Iterator[Fault]:
     if not isinstance(retry, dict):
         return
     if "limit" in retry:
-        yield Fault((*path, "limit"), "is read as 'max_attempts'; write that")
+        yield Fault((*path, "limit"), "is read as 'max_attempts'; write that", code="RETRY_OTHER_NAME")
     for key, floor in _FLOORS.items():
         value = retry.get(key)
         if isinstance(value, int) and value < floor:
             note = "; 0 runs once, like 1" if floor == 1 else ""
-            yield Fault((*path, key), f"{value} is below the documented {floor}{note}")
+            yield Fault((*path, key), f"{value} is below the documented {floor}{note}", code="RETRY_BELOW_FLOOR")
     base, cap = retry.get("backoff_base_ms"), retry.get("max_backoff_ms")
     if isinstance(base, int) and isinstance(cap, int) and base > cap:
-        yield Fault((*path, "max_backoff_ms"), f"{cap} is less than backoff_base_ms, so every wait is {cap} ms")
+        message = f"{cap} is less than backoff_base_ms, so every wait is {cap} ms"
+        yield Fault((*path, "max_backoff_ms"), message, code="RETRY_CAP_BELOW_BASE")
 
 
 def _batch_doubts(path: Path, step: Mapping[str, Any], workers: set[str]) -> Iterator[Fault]:
     config = step.get("batch_config")
     if isinstance(config, dict):
         if _type(step) is not StepType.BATCH_WORKER:
-            yield Fault((*path, "batch_config"), "has a meaning on steps of type batch_worker only")
+            message = "has a meaning on steps of type batch_worker only"
+            yield Fault((*path, "batch_config"), message, code="BATCH_CONFIG_MISPLACED")
         worker = config.get("worker_template")
         if worker not in workers:
             hint = did_you_mean(str(worker), workers)
-            yield Fault((*path, "batch_config", "worker_template"), f"no batch_worker named '{worker}'{hint}")
+            message = f"no batch_worker named '{worker}'{hint}"
+            yield Fault((*path, "batch_config", "worker_template"), message, code="UNKNOWN_WORKER")
     if _type(step) is StepType.BATCHABLE:
         key: Path = ("handler", "initialization", "worker_template_name")
         worker = _at(step, key)
         if isinstance(worker, str) and worker not in workers:
-            yield Fault((*path, *key), f"no batch_worker named '{worker}'{did_you_mean(worker, workers)}")
+            message = f"no batch_worker named '{worker}'{did_you_mean(worker, workers)}"
+            yield Fault((*path, *key), message, code="UNKNOWN_WORKER")
 
 
 def _entries(data: Mapping[str, Any], key: str) -> Iterator[tuple[int, dict[str, Any]]]:

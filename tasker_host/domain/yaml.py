@@ -213,7 +213,8 @@ class _Builder:
             self._refuse(node, f"{text} is not a number that JSON can say")
         elif _ONCE_BOOL.fullmatch(text) and not quiet:
             message = f"{text} is read as text; quote it, or write true or false"
-            self.document.warnings.append(Problem(f"{self.document.source}:{_line(node)}", message))
+            place = f"{self.document.source}:{_line(node)}"
+            self.document.warnings.append(Problem(place, message, "ONCE_BOOLEAN"))
         return text
 
     def _was_resolved(self, node: ScalarNode) -> bool:

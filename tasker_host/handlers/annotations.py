@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+import types
 import typing
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BaseModel
 
+from tasker_host.domain.batches import BatchWorkerContext
+from tasker_host.domain.context import StepContext
+from tasker_host.domain.result import Checkpoint
 from tasker_host.handlers.declare import From, Input
 
 # Never what a task's context, an object, can be read as.
@@ -43,6 +47,28 @@ def may_be_object(kind: Any) -> bool:
     plain = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
     plain = typing.get_origin(plain) or plain
     return not (isinstance(plain, type) and issubclass(plain, _NO_OBJECT))
+
+
+def without_none(kind: Any) -> tuple[Any, bool]:
+    """The type without `| None`, and whether that was there."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind, False
+    others = [one for one in typing.get_args(kind) if one is not type(None)]
+    if len(others) == len(typing.get_args(kind)):
+        return kind, False
+    return typing.Union[tuple(others)], True  # noqa: UP007 - of a number of types that is not known here
+
+
+def known_by_name(annotation: str) -> Any:
+    """The type that the text of an annotation says, of those that a handler is given by type; None of another.
+
+    Plugins import them for type checkers only, where nothing else can be read.
+    """
+    name, _, none = annotation.replace(" ", "").partition("|")
+    for kind in (StepContext, BatchWorkerContext, Checkpoint):
+        if name.rpartition(".")[2] == kind.__name__ and none in ("", "None"):
+            return kind | None if none else kind
+    return None
 
 
 def name_of(kind: Any) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
-import typing
 from collections.abc import Callable
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any, cast
 
 from pydantic import BaseModel
 
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.suggest import did_you_mean
-from tasker_host.handlers.annotations import names_for
+from tasker_host.handlers.batchable import Batchable
+from tasker_host.handlers.decision import DecisionHandler
 from tasker_host.handlers.declare import Named, declaration
 from tasker_host.handlers.inject import Plan, plan
+from tasker_host.handlers.returns import returned_type
 from tasker_host.handlers.step import StepHandler
-from tasker_host.hooks.bound import BindError, BoundHandler
+from tasker_host.hooks.bound import BindError, BoundHandler, Kind
 from tasker_host.hooks.records import Handler, RunsIn
 
 __all__ = ["BindError", "BoundHandler", "bind"]
@@ -26,26 +27,32 @@ __all__ = ["BindError", "BoundHandler", "bind"]
 _MOST_NAME = 500
 """Characters; what `handler.callable` of a template allows."""
 
-_OF_EVERY_HANDLER = frozenset(name for name in dir(StepHandler) if name != "call")
+_FINDABLE = "it must be a function or class at the top of a module that can be imported"
 
 
 def bind(given: object, *, plugin: str, settings: BaseModel | None) -> list[BoundHandler]:
-    """The handlers that `given` is: a `step_handler` function (one for each of its names), a `StepHandler` class or
-    instance, or a `Handler`.
+    """The handlers that `given` is, one for each of its names: a decorated function, a `StepHandler` class or instance,
+    or a `Handler`.
 
     `settings` are those of the plugin. Raises BindError with everything that is wrong.
     """
     if isinstance(given, Handler):
-        named = Named(given.name, given.version, given.retry_on, given.runs_in)
-        return [_bound(named, given.call, plugin, settings)]
+        named = Named(given.name, given.version, given.retry_on, given.runs_in, aliases=given.aliases)
+        return _with_aliases(named, _bound(named, given.call, plugin, settings))
     if isinstance(given, type) and issubclass(given, StepHandler):
         given = _instance(given, settings)
     if isinstance(given, StepHandler):
-        return [_bound_class(given, plugin, settings)]
+        named = _named(given)
+        return _with_aliases(named, _bound(named, given.call, plugin, settings, handler=given))
     names = declaration(given).names
     if not names:
         raise BindError([_not_a_handler(given)])
-    return [_bound(named, cast("Callable[..., Any]", given), plugin, settings) for named in names]
+    function = cast("Callable[..., Any]", given)
+    return [handler for named in names for handler in _with_aliases(named, _bound(named, function, plugin, settings))]
+
+
+def _with_aliases(named: Named, handler: BoundHandler) -> list[BoundHandler]:
+    return [handler, *(replace(handler, name=alias, alias_of=handler.name) for alias in named.aliases)]
 
 
 def _not_a_handler(given: object) -> str:
@@ -75,24 +82,30 @@ def _bound(
     path = _path(owner)
     where = f"handler {named.name!r} ({path}{'' if method == 'call' else f', method {method}'})"
     problems = [*_wrong_options(named), *_wrong_function(function)]
-    found = Plan()
+    is_async = _is_async(function)
+    runs_in = cast("RunsIn", named.runs_in or ("loop" if is_async else "thread"))
+    found, call, offer = Plan(), function, None
     if not problems:
         try:
-            found = plan(function, settings=settings, is_method=handler is not None)
+            offer = None if named.api is None else named.api.offer(settings, is_async=is_async)
+            found = plan(function, settings=settings, is_method=handler is not None, offer=offer)
+            call = _compiled(function, found)
+            if handler is not None:
+                call = handler._around(call, is_async=is_async, runs_in=runs_in)
         except BindError as error:
             problems += error.problems
-    is_async = _is_async(function)
+        except Exception as error:  # of the plugin: a base_url that is a function, for one
+            problems.append(f"preparing it raised {type(error).__name__}: {error}")
     if is_async and named.runs_in == "thread":
         problems.append("runs_in is 'thread', but it is an async function, which runs on the event loop")
     source: bytes | None = None
-    if named.runs_in == "process" and not problems:
+    not_sent = ""
+    if named.runs_in not in (None, "loop", "thread") and not problems:
         try:
             source = _source(named, function if handler is None else handler, plugin, settings)
         except Exception as error:
-            problems.append(
-                f"runs_in is 'process', but another process cannot find it: {error}; it must be a function or class at"
-                " the top of a module that can be imported"
-            )
+            # Whether that matters is up to the executor, which another plugin may give.
+            not_sent = f"another process cannot find it: {error}; {_FINDABLE}"
     if problems:
         raise BindError(f"{where}: {problem}" for problem in problems)
     for_method = None
@@ -103,17 +116,21 @@ def _bound(
         named.version,
         plugin,
         is_async,
-        cast("RunsIn", named.runs_in or ("loop" if is_async else "thread")),
-        _compiled(function, found),
+        runs_in,
+        call,
         _exceptions(named.retry_on),
         tuple(found.injected),
         path,
         handler is not None,
         method,
         for_method,
-        _returned_model(function),
+        returned_type(function),
         source,
+        not_sent,
         named.worker_template,
+        named.kind,
+        config_schema=None if handler is None else handler.config_schema(),
+        close=handler.close if handler is not None else None if offer is None else offer.close,
     )
 
 
@@ -139,20 +156,6 @@ def _source(named: Named, given: Any, plugin: str, settings: BaseModel | None) -
     return pickle.dumps((given, plugin, settings))
 
 
-def _returned_model(function: Callable[..., Any]) -> type[BaseModel] | None:
-    """The model that the function says it returns; None when it says otherwise, or cannot be read."""
-    inner = inspect.unwrap(function)
-    said = getattr(inner, "__annotations__", {}).get("return")
-    if isinstance(said, str):
-        try:
-            said = typing.get_type_hints(SimpleNamespace(__annotations__={"return": said}), names_for(function))[
-                "return"
-            ]
-        except Exception:
-            return None  # a name for type checkers only: nothing to check with
-    return said if isinstance(said, type) and issubclass(said, BaseModel) else None
-
-
 def _is_async(function: Callable[..., Any]) -> bool:
     """Also true of a plain function around an async one, which returns what the inner one returns."""
     inner = inspect.unwrap(function)
@@ -174,18 +177,24 @@ def _wrong_function(function: Any) -> list[str]:
 def _wrong_options(named: Named) -> list[str]:
     problems = []
     name = named.name
-    if not isinstance(name, str) or not name or len(name) > _MOST_NAME or any(c.isspace() for c in name):
+    if not _is_name(name):
         problems.append(f"the name must be text of 1 to {_MOST_NAME} characters without spaces (got {name!r})")
     if not isinstance(named.version, str) or not named.version:
         problems.append(f"the version must be text like '1.0.0' (got {named.version!r})")
-    if named.runs_in not in (None, "loop", "thread", "process"):
-        problems.append(f"runs_in must be 'loop', 'thread' or 'process' (got {named.runs_in!r})")
+    if not isinstance(named.runs_in, str | None) or named.runs_in == "":
+        problems.append(f"runs_in must be 'loop', or the name of an executor like 'thread' (got {named.runs_in!r})")
     if not isinstance(named.worker_template, str | None):
         problems.append(f"worker_template must be the name of a step (got {named.worker_template!r})")
+    if not isinstance(named.aliases, tuple | list) or not all(map(_is_name, named.aliases)):
+        problems.append(f"aliases must be a tuple of names (got {named.aliases!r})")
     given = named.retry_on if isinstance(named.retry_on, tuple | list) else (named.retry_on,)
     if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in given):
         problems.append(f"retry_on must be exception classes (got {named.retry_on!r})")
     return problems
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= _MOST_NAME and not any(c.isspace() for c in name)
 
 
 def _exceptions(retry_on: Any) -> tuple[type[BaseException], ...]:
@@ -213,21 +222,31 @@ def _instance(kind: type[StepHandler], settings: BaseModel | None) -> StepHandle
         raise BindError([f"{where}: making it raised {type(error).__name__}: {error}"]) from error
 
 
-def _bound_class(handler: StepHandler, plugin: str, settings: BaseModel | None) -> BoundHandler:
-    named = Named(handler.name, handler.version, handler.retry_on, handler.runs_in)
-    return _bound(named, handler.call, plugin, settings, handler=handler)
+def _named(handler: StepHandler) -> Named:
+    kind: Kind = "decision" if isinstance(handler, DecisionHandler) else "step"
+    template = handler.worker_template if isinstance(handler, Batchable) else None
+    return Named(
+        handler.name, handler.version, handler.retry_on, handler.runs_in, template, kind, handler.handler_aliases
+    )
 
 
 def _bound_method(
     named: Named, handler: StepHandler, plugin: str, settings: BaseModel | None, method: str
 ) -> BoundHandler:
-    function = None if method.startswith("_") or method in _OF_EVERY_HANDLER else getattr(handler, method, None)
+    function = getattr(handler, method, None) if _is_own(handler, method) else None
     if not callable(function):
-        known = [name for name in dir(handler) if name not in _OF_EVERY_HANDLER and not name.startswith("_")]
-        known = [name for name in known if callable(getattr(handler, name))]
+        known = [name for name in dir(handler) if _is_own(handler, name) and callable(getattr(handler, name))]
         hint = did_you_mean(method, known) or f"; it has {', '.join(known)}"
         raise BindError([f"handler '{named.name}' ({_path(type(handler))}) has no method '{method}'{hint}"])
     return _bound(named, function, plugin, settings, handler=handler, method=method)
+
+
+def _is_own(handler: StepHandler, name: str) -> bool:
+    """Whether the author wrote it: what this package gives to every handler is no step's work."""
+    if name.startswith("_"):
+        return False
+    home = next((kind for kind in type(handler).__mro__ if name in vars(kind)), None)
+    return home is None or name == "call" or not home.__module__.startswith("tasker_host.handlers.")
 
 
 def _path(thing: Any) -> str:

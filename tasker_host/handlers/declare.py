@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from pydantic import BaseModel
+
+from tasker_host.domain.context import StepContext
+from tasker_host.hooks.bound import Kind
 from tasker_host.hooks.records import RunsIn
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -35,6 +39,26 @@ class From:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What a decorator gives beside what every handler can have: to the parameter `name`, or to one of type `kind`.
+
+    `other` is the type that it would be in a function that is async when this one is not, and the other way round.
+    """
+
+    name: str
+    kind: type
+    other: type
+    get: Callable[[StepContext], Any]
+    close: Callable[[], Any] | None = None
+
+
+class Offering(Protocol):
+    """Makes the offer, when the plugin registers. Raises BindError."""
+
+    def offer(self, settings: BaseModel | None, *, is_async: bool) -> Offer: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Named:
     """What `step_handler` was given; checked when the plugin registers."""
 
@@ -43,6 +67,9 @@ class Named:
     retry_on: Any
     runs_in: Any
     worker_template: Any = None
+    kind: Kind = "step"
+    aliases: Any = ()
+    api: Offering | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +92,16 @@ def step_handler(
     version: str = "1.0.0",
     retry_on: tuple[type[BaseException], ...] = (),
     runs_in: RunsIn | None = None,
+    aliases: tuple[str, ...] = (),
 ) -> Callable[[Function], Function]:
-    """The function handles steps whose template says `handler.callable: <name>`.
+    """The function handles steps whose template says `handler.callable: <name>`, or one of `aliases`.
 
     Exceptions of the types in `retry_on` are tried again, whatever they are. An async function runs on the event loop;
     a sync one in a thread, or with `runs_in="loop"` on the event loop, for one that computes for a moment and never
     waits, or with `runs_in="process"` in a process of its own, for one that computes for long or may hang: only that
     can be ended when it overruns. Applied twice, the function has two names.
     """
-    if not isinstance(name, str):
-        raise TypeError('@step_handler needs a name: write @step_handler("payments.charge_card")')
-
-    def decorate(function: Function) -> Function:
-        said = declaration(function)
-        return _mark(function, replace(said, names=(*said.names, Named(name, version, retry_on, runs_in))))
-
-    return decorate
+    return named_by("step_handler", Named(name, version, retry_on, runs_in, aliases=aliases))
 
 
 def decision_handler(
@@ -89,20 +110,10 @@ def decision_handler(
     version: str = "1.0.0",
     retry_on: tuple[type[BaseException], ...] = (),
     runs_in: RunsIn | None = None,
+    aliases: tuple[str, ...] = (),
 ) -> Callable[[Function], Function]:
     """As `step_handler`, for a step of type `decision`: it returns `Decision.route([…])` or `Decision.skip(…)`."""
-    return step_handler(name, version=version, retry_on=retry_on, runs_in=runs_in)
-
-
-def batch_worker(
-    name: str,
-    *,
-    version: str = "1.0.0",
-    retry_on: tuple[type[BaseException], ...] = (),
-    runs_in: RunsIn | None = None,
-) -> Callable[[Function], Function]:
-    """As `step_handler`, for a step of type `batch_worker`: a parameter named `batch` is given its batch."""
-    return step_handler(name, version=version, retry_on=retry_on, runs_in=runs_in)
+    return named_by("decision_handler", Named(name, version, retry_on, runs_in, kind="decision", aliases=aliases))
 
 
 def batch_analyzer(
@@ -112,17 +123,35 @@ def batch_analyzer(
     version: str = "1.0.0",
     retry_on: tuple[type[BaseException], ...] = (),
     runs_in: RunsIn | None = None,
+    aliases: tuple[str, ...] = (),
 ) -> Callable[[Function], Function]:
     """As `step_handler`, for a step of type `batchable`: it returns a `BatchConfig` or `Batches`.
 
     `worker_template` names the `batch_worker` step, where more than one depends on the analyzer.
     """
-    if not isinstance(name, str):
-        raise TypeError('@batch_analyzer needs a name: write @batch_analyzer("imports.analyze")')
+    named = Named(name, version, retry_on, runs_in, worker_template, kind="batch_analyzer", aliases=aliases)
+    return named_by("batch_analyzer", named)
+
+
+def batch_worker(
+    name: str,
+    *,
+    version: str = "1.0.0",
+    retry_on: tuple[type[BaseException], ...] = (),
+    runs_in: RunsIn | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Callable[[Function], Function]:
+    """As `step_handler`, for a step of type `batch_worker`: a parameter named `batch` is given its batch."""
+    return named_by("batch_worker", Named(name, version, retry_on, runs_in, kind="batch_worker", aliases=aliases))
+
+
+def named_by(decorator: str, named: Named) -> Callable[[Function], Function]:
+    """The decorator that gives a function this name. Raises TypeError when it was written without one."""
+    if not isinstance(named.name, str):
+        raise TypeError(f'@{decorator} needs a name: write @{decorator}("payments.charge_card")')
 
     def decorate(function: Function) -> Function:
         said = declaration(function)
-        named = Named(name, version, retry_on, runs_in, worker_template)
         return _mark(function, replace(said, names=(*said.names, named)))
 
     return decorate

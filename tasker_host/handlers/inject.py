@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from inspect import Parameter
 from types import SimpleNamespace
@@ -14,22 +14,27 @@ from pydantic import BaseModel
 
 from tasker_host.domain.batches import BatchWorkerContext
 from tasker_host.domain.context import StepContext
+from tasker_host.domain.result import Checkpoint
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.handlers.annotations import (
     bare_type,
     hides_marker,
     is_marker,
     is_settings,
+    known_by_name,
     may_be_object,
     name_of,
     names_for,
+    without_none,
 )
-from tasker_host.handlers.declare import Declaration, From, Input, declaration
+from tasker_host.handlers.declare import Declaration, From, Input, Offer, declaration
 from tasker_host.handlers.values import (
     REQUIRED,
     Check,
     Getter,
+    a_batch,
     checker,
+    checkpoint_of,
     input_field,
     step_value,
     the_batch,
@@ -38,6 +43,8 @@ from tasker_host.handlers.values import (
     whole_input,
 )
 from tasker_host.hooks.bound import BindError, Injected
+
+Source = typing.Literal["context", "batch", "checkpoint", "api"]
 
 _CONTEXT_NAMES = ("context", "_context")
 _BATCH_NAMES = ("batch", "batch_context")
@@ -56,16 +63,30 @@ class Plan:
     """Whether the context is all that it takes, as its first positional argument."""
 
 
-def plan(function: Callable[..., Any], *, settings: BaseModel | None, is_method: bool = False) -> Plan:
+def plan(
+    function: Callable[..., Any], *, settings: BaseModel | None, is_method: bool = False, offer: Offer | None = None
+) -> Plan:
     """Raises BindError with everything about the function's parameters that cannot be resolved.
 
-    The only parameter of a method is the context, whatever its name.
+    The only parameter of a method is the context, whatever its name. `offer` is what its decorator gives besides.
     """
     try:
         parameters = dict(inspect.signature(function).parameters)
     except (ValueError, TypeError, NameError) as error:
         raise BindError([f"its parameters cannot be read: {error}"]) from error
-    return _Planner(function, parameters, settings, is_method).plan()
+    return _Planner(function, parameters, settings, is_method, offer).plan()
+
+
+def declared(function: Callable[..., Any], *, is_method: bool = False) -> list[Injected]:
+    """What a function says it is given of the input and of other steps, whatever else it is given when it registers.
+
+    Raises BindError with everything that is wrong in what it says.
+    """
+    planner = _Planner(function, dict(inspect.signature(function).parameters), None, is_method)
+    found = planner.resolved()
+    if planner.problems:
+        raise BindError(planner.problems)
+    return [injected for injected in found.injected if injected.source in ("input", "step")]
 
 
 @dataclass(slots=True)
@@ -85,10 +106,12 @@ class _Planner:
         parameters: dict[str, Parameter],
         settings: BaseModel | None,
         is_method: bool,
+        offer: Offer | None = None,
     ) -> None:
         self.function = function
         self.settings = settings
         self.is_method = is_method
+        self.offer = offer
         self.catches_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
         self.parameters = {
             name: parameter
@@ -99,8 +122,16 @@ class _Planner:
         self.problems: list[str] = []
         self.hints: dict[str, Any] = {}
         self.unreadable: set[str] = set()
+        self.unfilled: list[str] = []
 
     def plan(self) -> Plan:
+        found = self.resolved()
+        if self.problems or self.unfilled:
+            raise BindError([*self.problems, *self.unfilled])
+        return found
+
+    def resolved(self) -> Plan:
+        """What could be resolved. What could not is in `problems`, parameters that nothing is for in `unfilled`."""
         for name, parameter in self.parameters.items():
             self.hints[name] = self._hint(name, parameter.annotation)
         wanted = self._from_decorators()
@@ -122,8 +153,6 @@ class _Planner:
                 for name in (*found.getters, *found.constants)
                 if name in self.parameters and self.parameters[name].kind is Parameter.POSITIONAL_ONLY
             ]
-        if self.problems:
-            raise BindError(self.problems)
         return found
 
     def _takes_only_the_context(self, found: Plan) -> bool:
@@ -146,8 +175,10 @@ class _Planner:
         try:
             return typing.get_type_hints(holder, names_for(self.function), include_extras=True)[name]
         except Exception as error:
-            if name in _CONTEXT_NAMES or annotation.rpartition(".")[2] == StepContext.__name__:
+            if name in _CONTEXT_NAMES:
                 return StepContext
+            if (kind := known_by_name(annotation)) is not None:
+                return kind
             self.problems.append(
                 f"the annotation of parameter '{name}' cannot be read ({type(error).__name__}: {error}); import its"
                 " names at the top of the module, outside TYPE_CHECKING"
@@ -205,15 +236,10 @@ class _Planner:
                 self.problems.append(f"parameter '{name}' is given a value twice; keep one of its sources")
                 return
             self._add(name, want or marked[0], default, bare, found)
-        elif self._is_context(name, bare):
-            found.getters[name] = the_context
-            found.injected.append(Injected(name, "context"))
-        elif _is_batch(name, bare):
-            found.getters[name] = the_batch
-            found.injected.append(Injected(name, "batch"))
-        elif name == "checkpoint" and bare in (REQUIRED, Any):
-            found.getters[name] = the_checkpoint
-            found.injected.append(Injected(name, "checkpoint"))
+        elif (given := self._from_the_step(name, bare)) is not None:
+            get, source = given
+            found.getters[name] = get
+            found.injected.append(Injected(name, source))
         elif self.settings is not None and isinstance(bare, type) and is_settings(bare, self.settings):
             found.constants[name] = self.settings
             found.injected.append(Injected(name, "settings", type=name_of(bare)))
@@ -225,13 +251,32 @@ class _Planner:
                 f"parameter '{name}' has Input or From inside its type; put Annotated around the whole"
             )
         elif default is REQUIRED:
-            self.problems.append(self._nothing_for(name, bare))
+            self.unfilled.append(self._nothing_for(name, bare))
+
+    def _from_the_step(self, name: str, bare: Any) -> tuple[Getter, Source] | None:
+        """What is given by the type of a parameter, or where it has none by its name: parts of the attempt itself."""
+        kind, may_be_none = without_none(bare)
+        is_free = kind is REQUIRED or kind is Any
+        if kind is StepContext or (is_free and self._is_context(name, bare)):
+            return the_context, "context"
+        if kind is BatchWorkerContext or (is_free and name in _BATCH_NAMES):
+            return (the_batch if is_free or may_be_none else a_batch), "batch"
+        if kind is Checkpoint:
+            if not may_be_none:
+                self.problems.append(f"parameter '{name}' has no checkpoint on the first run; write Checkpoint | None")
+            return checkpoint_of, "checkpoint"
+        if name == "checkpoint" and (is_free or (typing.get_origin(kind) or kind) in (dict, Mapping)):
+            return the_checkpoint, "checkpoint"
+        return None if self.offer is None else self._from_offer(self.offer, name, kind, is_free=is_free)
+
+    def _from_offer(self, offer: Offer, name: str, kind: Any, *, is_free: bool) -> tuple[Getter, Source] | None:
+        if kind is offer.other:
+            self.problems.append(f"parameter '{name}' must be of type {name_of(offer.kind)} in this function")
+        elif kind is not offer.kind and not (is_free and name == offer.name):
+            return None
+        return offer.get, "api"
 
     def _is_context(self, name: str, bare: Any) -> bool:
-        if bare is StepContext:
-            return True
-        if bare is not REQUIRED and bare is not Any:
-            return False
         return name in _CONTEXT_NAMES or (self.is_method and len(self.parameters) == 1 and bare is REQUIRED)
 
     def _from_marker(self, marker: Any) -> _Wanted:
@@ -276,7 +321,7 @@ class _Planner:
             found.getters[name] = whole_input(self._check(name, kind, "input"))
         source: typing.Literal["step", "input"] = "input" if want.step is None else "step"
         shown = "" if kind is REQUIRED or kind is Any else name_of(kind)
-        found.injected.append(Injected(name, source, key, shown, default is REQUIRED))
+        found.injected.append(Injected(name, source, key, shown, default is REQUIRED, kind if shown else None))
 
     def _check(self, name: str, kind: Any, subject: str, *start: str) -> Check | None:
         if kind is REQUIRED or kind is Any or kind is object:
@@ -287,12 +332,6 @@ class _Planner:
             first = str(error).partition("\n")[0]
             self.problems.append(f"parameter '{name}': values cannot be checked as {name_of(kind)}: {first}")
             return None
-
-
-def _is_batch(name: str, bare: Any) -> bool:
-    if bare in (REQUIRED, Any):
-        return name in _BATCH_NAMES
-    return bare is BatchWorkerContext or BatchWorkerContext in typing.get_args(bare)
 
 
 def _near_context(name: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.result import Failed, Succeeded
 from tasker_host.hooks.records import RunsIn
+
+Call = Callable[[StepContext], Any]
 
 
 class StepHandler(ABC):
@@ -22,10 +24,14 @@ class StepHandler(ABC):
     handler_name: ClassVar[str] = ""
     """What templates write in `handler.callable`; the name of the class when empty."""
     handler_version: ClassVar[str] = "1.0.0"
+    handler_aliases: ClassVar[tuple[str, ...]] = ()
+    """Further names, of templates that were written before it was renamed."""
     retry_on: ClassVar[tuple[type[BaseException], ...]] = ()
     """Exceptions of these types are tried again, whatever they are."""
     runs_in: ClassVar[RunsIn | None] = None
     """See `step_handler`."""
+    capabilities: ClassVar[tuple[str, ...]] = ("process",)
+    """What it can do, for readers."""
 
     @abstractmethod
     def call(self, context: StepContext) -> Any:
@@ -38,6 +44,13 @@ class StepHandler(ABC):
     @property
     def version(self) -> str:
         return self.handler_version
+
+    def config_schema(self) -> Mapping[str, Any] | None:
+        """The JSON Schema of `handler.initialization`; a template that breaks it is unavailable. None: anything."""
+        return None
+
+    def close(self) -> Any:  # noqa: B027 - most have nothing to close
+        """Called when the host stops, after the last step; may be async."""
 
     def success(self, result: Any = None, metadata: Mapping[str, Any] | None = None) -> Succeeded:
         """What to return for success with metadata; without metadata, returning the value itself does the same."""
@@ -62,3 +75,7 @@ class StepHandler(ABC):
             error_code,
             metadata or {},
         )
+
+    def _around(self, call: Call, *, is_async: bool, runs_in: RunsIn) -> Call:  # noqa: ARG002 - for those that need it
+        """What is called in place of `call`, by handlers that prepare something for every step. Raises BindError."""
+        return call

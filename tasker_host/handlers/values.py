@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from tasker_host.domain.batches import BatchWorkerContext
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.faults import Path, faults, path_text
+from tasker_host.domain.result import Checkpoint
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.errors import PermanentError, Problem
 
@@ -50,6 +51,17 @@ class MissingDependencyError(PermanentError):
         )
 
 
+class MissingBatchError(PermanentError):
+    """The handler needs a batch, and the step is no batch worker."""
+
+    def __init__(self, context: StepContext) -> None:
+        super().__init__(
+            f"step '{context.step_name}' has no batch, which handler '{context.handler_name}' needs: give the step"
+            " type: batch_worker, or annotate the parameter with BatchWorkerContext | None",
+            error_code="BATCH_MISSING",
+        )
+
+
 def checker(kind: Any, subject: str, start: Path = ()) -> Check:
     """Makes values a `kind`, or raises InvalidInputError that says where in `subject`, below `start`, they are wrong.
 
@@ -78,8 +90,23 @@ def the_batch(context: StepContext) -> BatchWorkerContext | None:
     return context.batch
 
 
+def a_batch(context: StepContext) -> BatchWorkerContext:
+    """For a handler that cannot do without."""
+    batch = context.batch
+    if batch is None:
+        raise MissingBatchError(context)
+    return batch
+
+
 def the_checkpoint(context: StepContext) -> Mapping[str, Any] | None:
     return context.checkpoint
+
+
+def checkpoint_of(context: StepContext) -> Checkpoint | None:
+    """The same as the object that the handler returned."""
+    if context.checkpoint is None:
+        return None
+    return Checkpoint(context.checkpoint_cursor, context.checkpoint_items_processed, context.accumulated_results)
 
 
 def whole_input(check: Check | None) -> Getter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -10,6 +10,9 @@ from pydantic import BaseModel
 
 from tasker_host.domain.context import StepContext
 from tasker_host.hooks.records import RunsIn
+
+Kind = Literal["step", "decision", "batch_analyzer", "batch_worker", "api"]
+"""What the handler was declared to be."""
 
 
 class BindError(Exception):
@@ -28,10 +31,12 @@ class Injected:
     """
 
     parameter: str
-    source: Literal["context", "settings", "input", "step", "batch", "checkpoint"]
+    source: Literal["context", "settings", "input", "step", "batch", "checkpoint", "api"]
     key: str = ""
     type: str = ""
     required: bool = True
+    kind: Any = field(default=None, repr=False, compare=False)
+    """The type itself, where values are checked against one."""
 
     def __str__(self) -> str:
         """`quote: Quote ← value of step price_order`"""
@@ -66,12 +71,21 @@ class BoundHandler:
     is_class: bool = False
     method: str = "call"
     _for_method: Callable[[str], BoundHandler] | None = field(default=None, repr=False, compare=False)
-    returns: type[BaseModel] | None = None
-    """The model that its values must fit, by its annotation."""
+    returns: Any = None
+    """The type that its values must fit, by its annotation; None when it says nothing that can be checked."""
     source: bytes | None = field(default=None, repr=False, compare=False)
-    """Of one that runs in a process: what it is bound from there, pickled."""
+    """Of one that runs in an executor other than threads: what it is bound from elsewhere, pickled."""
+    not_sent: str = field(default="", repr=False, compare=False)
+    """Why there is no `source` where there should be."""
     worker_template: str | None = None
     """Of an analyzer: the batch_worker step that it said on its own."""
+    kind: Kind = "step"
+    alias_of: str = ""
+    """The handler's own name, where this is another one of it."""
+    config_schema: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+    """What `handler.initialization` must fit."""
+    close: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
+    """Called when the host stops; what it returns may be awaitable."""
 
     def for_method(self, method: str | None) -> BoundHandler:
         """The handler that calls `method` of the same object. Raises BindError when it has no such method."""

@@ -25,7 +25,8 @@ import pluggy
 
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.hooks.publisher import EventPublisher
-from tasker_host.hooks.records import Classifier, Middleware, Publisher, Subscriber
+from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Publisher, Subscriber
+from tasker_host.hooks.relay import Relay
 
 if TYPE_CHECKING:
     import click
@@ -98,10 +99,23 @@ def tasker_classifiers(settings: Any) -> Iterable[Classifier]:  # type: ignore[e
 
 
 @hookspec
+def tasker_executors(settings: Any) -> Iterable[Executor]:  # type: ignore[empty-body]
+    """Where handlers may run beside the event loop: a cluster, a pool of their own.
+
+    **Called** once, after `tasker_classifiers`.
+    **Return** `Executor` records; handlers of any plugin name them in `runs_in`. `thread` and `process` are the host's
+    own. What an executor needs open is opened in `tasker_lifespan`.
+    **If it raises**, the plugin fails. What `submit` or its future raises is a failure of the step that may be tried
+    again (`EXECUTOR_FAILED`). A plugin whose handler names an executor that nobody gives fails.
+    **Since** 0.1.
+    """
+
+
+@hookspec
 def tasker_publishers(settings: Any) -> Iterable[Publisher | EventPublisher]:  # type: ignore[empty-body]
     """What events say: the payloads of those that templates declare.
 
-    **Called** once, after `tasker_classifiers`.
+    **Called** once, after `tasker_executors`.
     **Return** `Publisher` records, or classes or instances of `EventPublisher`. `default` is the host's own: it
     publishes the result, or for a failure the error.
     **If it raises**, the plugin fails. What a publisher raises costs that one event, never its step.
@@ -122,12 +136,50 @@ def tasker_subscribers(settings: Any) -> Iterable[Subscriber]:  # type: ignore[e
 
 
 @hookspec
+def tasker_relays(settings: Any) -> Iterable[Relay]:  # type: ignore[empty-body]
+    """Who carries durable events out: to a web hook, a broker, another database.
+
+    **Called** once, after `tasker_subscribers`.
+    **Return** `Relay` records, one for each target. Each has a queue of its own, which gets its events in the
+    transaction that sends them; any number of hosts deliver from it.
+    **If it raises**, the plugin fails. What `deliver` raises is that delivery's failure: it is tried again, and given
+    up in the end; nothing else waits for it.
+    **Since** 0.1.
+    """
+
+
+@hookspec
 def tasker_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
     """More commands for `tasker`.
 
-    **Called** once, after `tasker_subscribers`.
+    **Called** once, after `tasker_relays`.
     **Return** click commands or groups; their names become nouns of the `tasker` command.
     **If it raises**, the plugin fails.
+    **Since** 0.1.
+    """
+
+
+@hookspec
+def tasker_health(settings: Any) -> Iterable[HealthCheck]:  # type: ignore[empty-body]
+    """What `/health` is to look at beside the host's own checks.
+
+    **Called** once, after `tasker_commands`. The checks themselves are made by a host that runs steps, when somebody
+    asks how it is: all at once, at most twice a second.
+    **Return** `HealthCheck` records. `database`, `worker` and `plugins` are names of the host's own checks.
+    **If it raises**, the plugin fails. What a check raises is shown as unhealthy, and nothing else comes of it.
+    **Since** 0.1.
+    """
+
+
+@hookspec
+def tasker_routes(settings: Any) -> Iterable[Any]:  # type: ignore[empty-body]
+    """What the host's HTTP server answers below `/plugins/<name>/`.
+
+    **Called** once, after `tasker_health`.
+    **Return** Litestar route handlers, controllers or routers, with paths as they are below `/plugins/<name>`. In a
+    handler `request.app.state.host` is the `Host`.
+    **If it raises**, two of them answer the same, or they cannot be served or described as OpenAPI, the plugin fails.
+    What a route raises is answered as a problem document, and logged.
     **Since** 0.1.
     """
 

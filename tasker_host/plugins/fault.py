@@ -66,10 +66,11 @@ def plugin_code(stage: Stage, hook: str = "") -> Iterator[None]:
 def fault_of(error: BaseException, stage: Stage, hook: str = "") -> Fault:
     """The fault that an exception of a plugin's code is."""
     where = _place(error)
-    return Fault(stage, f"{_told(error)} ({where})" if where else _told(error), hook)
+    return Fault(stage, f"{told(error)} ({where})" if where else told(error), hook)
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """Kind and message of what a plugin's code raised."""
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})"
     kind = type(error).__qualname__

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from tasker_host.plugins.executors import with_executors
 from tasker_host.plugins.fault import FaultyError, Stage, fault_of
 from tasker_host.plugins.roster import Plugin, Roster
 
@@ -33,6 +34,7 @@ async def lifespans(roster: Roster, host: object) -> AsyncIterator[Roster]:
                 continue
             if manager is not None:
                 entered.append((plugin.name, manager))
+        roster = with_executors(roster)
         roster.check_required()
         yield roster
     finally:

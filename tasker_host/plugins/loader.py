@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import ModuleType
 from typing import Any
@@ -13,22 +13,28 @@ from pydantic import BaseModel
 from tasker_host.config import Config
 from tasker_host.errors import ConfigError
 from tasker_host.hooks.bound import Bind
-from tasker_host.plugins.candidate import Candidate, given, host_version, installed
+from tasker_host.plugins.candidate import HOST, Candidate, given, host_version, installed
 from tasker_host.plugins.collect import Collector
+from tasker_host.plugins.executors import executors, with_executors
 from tasker_host.plugins.fault import Fault, FaultyError, Stage, plugin_code, refuse
+from tasker_host.plugins.health import health_checks
 from tasker_host.plugins.hookcheck import hook_faults, hook_manager
-from tasker_host.plugins.policy import decide
-from tasker_host.plugins.roster import Contribution, Lifespan, Plugin, Roster
+from tasker_host.plugins.owners import Owners
+from tasker_host.plugins.policy import Decision, decide
+from tasker_host.plugins.roster import OWN, Contribution, Lifespan, Plugin, Roster, Status
 
 
 def load_plugins(
     config: Config,
     *,
     bind: Bind,
+    own: object | None = None,
     extra: Mapping[str, ModuleType] | None = None,
     entry_points: bool = True,
 ) -> Roster:
     """Every plugin that is installed (unless `entry_points` is false) or given in `extra`, by its name.
+
+    `own` is the host's own, an object with hookimpls; it comes first, as the plugin `host`.
 
     A plugin gives all it has or nothing; what is wrong with it is in the roster and stops nobody else. Whether a
     required one is among those is for `Roster.check_required`. `bind` is `tasker_host.handlers.bound.bind`.
@@ -36,11 +42,21 @@ def load_plugins(
     candidates = [*given(extra or {}), *(installed() if entry_points else ())]
     loader = _Loader(config, bind)
     decisions = decide(candidates, config, version=host_version())
-    return Roster(
+    if own is not None:
+        decisions.insert(0, _of_the_host(own))
+    roster = Roster(
         tuple(
             decision.plugin if decision.candidate is None else loader.load(decision.plugin, decision.candidate)
             for decision in decisions
         )
+    )
+    return with_executors(roster)
+
+
+def _of_the_host(own: object) -> Decision:
+    version, module = host_version(), type(own).__module__
+    return Decision(
+        Plugin(OWN, Status.ACTIVE, HOST, version, module), Candidate(OWN, module, HOST, version, load=lambda: own)
     )
 
 
@@ -53,7 +69,7 @@ class _Loader:
         self._config = config
         self._bind = bind
         self._manager = hook_manager()
-        self._owners = _Owners()
+        self._owners = Owners()
 
     def load(self, plugin: Plugin, candidate: Candidate) -> Plugin:
         try:
@@ -103,15 +119,19 @@ class _Loader:
         contribution = Contribution(
             plugin.name,
             settings,
-            handlers,
-            templates,
-            collector.middleware(),
-            collector.classifiers(),
-            collector.publishers(plugin.name),
-            collector.subscribers(),
-            collector.commands(),
-            self._lifespan(module, settings),
-            warnings,
+            handlers=handlers,
+            templates=templates,
+            middleware=collector.middleware(),
+            classifiers=collector.classifiers(),
+            executors=executors(collector),
+            publishers=collector.publishers(plugin.name),
+            subscribers=collector.subscribers(),
+            relays=collector.relays(),
+            commands=collector.commands(),
+            health=health_checks(collector),
+            routes=collector.routes(plugin.name),
+            lifespan=self._lifespan(module, settings),
+            warnings=warnings,
         )
         if collector.faults:
             raise FaultyError(collector.faults)
@@ -186,40 +206,3 @@ def _context_manager(found: Any, hook: str) -> AbstractAsyncContextManager[Any]:
         refuse(Stage.LIFESPAN, f"returned {found!r:.80}", hook=hook, hint=hint)
     manager: AbstractAsyncContextManager[Any] = found
     return manager
-
-
-# Names ----------------------------------------------------------------------------------------------------------------
-
-
-class _Owners:
-    """Who gave which name. The first plugin by name keeps it."""
-
-    def __init__(self) -> None:
-        self._owners: dict[tuple[str, str], str] = {}
-
-    def claim(self, contribution: Contribution) -> None:
-        """All its names, or none of them. Raises FaultyError naming the owners."""
-        names = list(_names(contribution))
-        faults = [
-            Fault(
-                Stage.NAMES,
-                f"{kind} '{name}' is already given by plugin '{owner}'",
-                hook,
-                "rename it, or disable one of the two plugins",
-            )
-            for hook, kind, name in names
-            if (owner := self._owners.get((kind, name))) is not None
-        ]
-        if faults:
-            raise FaultyError(faults)
-        self._owners |= {(kind, name): contribution.plugin for _, kind, name in names}
-
-
-def _names(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
-    """Hook, kind and name of everything that has a name."""
-    yield from (("tasker_handlers", "handler", handler.name) for handler in contribution.handlers)
-    yield from (("tasker_templates", "template", template.label) for template in contribution.templates)
-    yield from (("tasker_middleware", "middleware", middleware.name) for middleware in contribution.middleware)
-    yield from (("tasker_publishers", "publisher", publisher.name) for publisher in contribution.publishers)
-    yield from (("tasker_subscribers", "subscriber", subscriber.name) for subscriber in contribution.subscribers)
-    yield from (("tasker_commands", "command", str(command.name)) for command in contribution.commands)

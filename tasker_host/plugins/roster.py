@@ -15,8 +15,12 @@ from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
-from tasker_host.hooks.records import Classifier, Middleware, Subscriber
+from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Subscriber
+from tasker_host.hooks.relay import Relay
 from tasker_host.plugins.fault import Fault
+
+OWN = "host"
+"""The name under which the host itself gives what it has."""
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any] | None]
 """Calls the plugin's `tasker_lifespan` with the host."""
@@ -35,6 +39,7 @@ class Contribution:
     """All that one plugin gives, checked.
 
     `templates` are as they are in the host's environment; `warnings` is what is doubtful in them, with file and line.
+    `routes` are Litestar's, checked together.
     """
 
     plugin: str
@@ -43,9 +48,13 @@ class Contribution:
     templates: tuple[TaskTemplate, ...] = ()
     middleware: tuple[Middleware, ...] = ()
     classifiers: tuple[Classifier, ...] = ()
+    executors: tuple[Executor, ...] = ()
     publishers: tuple[BoundPublisher, ...] = ()
     subscribers: tuple[Subscriber, ...] = ()
+    relays: tuple[Relay, ...] = ()
     commands: tuple[click.Command, ...] = ()
+    health: tuple[HealthCheck, ...] = ()
+    routes: tuple[Any, ...] = ()
     lifespan: Lifespan | None = None
     warnings: tuple[Problem, ...] = ()
 
@@ -56,9 +65,13 @@ class Contribution:
             "templates": len(self.templates),
             "middleware": len(self.middleware),
             "classifiers": len(self.classifiers),
+            "executors": len(self.executors),
             "publishers": len(self.publishers),
             "subscribers": len(self.subscribers),
+            "relays": len(self.relays),
             "commands": len(self.commands),
+            "health checks": len(self.health),
+            "routes": len(self.routes),
         }
         return {kind: count for kind, count in counts.items() if count}
 
@@ -80,6 +93,11 @@ class Plugin:
     contribution: Contribution | None = field(default=None, repr=False)
     note: str = ""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether this is the host itself, which is no plugin that somebody installed."""
+        return self.name == OWN
+
     def failed(self, *faults: Fault) -> Plugin:
         """The same plugin without anything it gave."""
         return replace(self, status=Status.FAILED, faults=(*self.faults, *faults), contribution=None)
@@ -94,6 +112,10 @@ class Roster:
     def active(self) -> list[Contribution]:
         """What the plugins that work give, in order of their names."""
         return [plugin.contribution for plugin in self.plugins if plugin.contribution is not None]
+
+    def others(self) -> list[Plugin]:
+        """All but the host itself."""
+        return [plugin for plugin in self.plugins if not plugin.is_own]
 
     def plugin(self, name: str) -> Plugin | None:
         return next((plugin for plugin in self.plugins if plugin.name == name), None)

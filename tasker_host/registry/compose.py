@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
 from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import BatchConfig, Batches, batches_of
-from tasker_host.domain.expansion import NewStep, expand_batches, expand_decision
+from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision
 from tasker_host.domain.result import decision_of
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.domain.states import StepType
@@ -16,11 +19,14 @@ from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.errors import Problem
 from tasker_host.handlers.resolve import HandlerNames
+from tasker_host.handlers.returns import result_check
 from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
-from tasker_host.hooks.records import Classifier, Middleware, Subscriber
+from tasker_host.hooks.records import Classifier, Executor, Middleware, Subscriber
 from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
 from tasker_host.registry.plan import Expand, StepPlan
+
+log = structlog.get_logger("tasker.registry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Registry:
         *,
         middleware: Sequence[Middleware] = (),
         classifiers: Sequence[Classifier] = (),
+        executors: Iterable[Executor] = (),
         publishers: Iterable[BoundPublisher] = (),
         subscribers: Sequence[Subscriber] = (),
     ) -> None:
@@ -52,12 +59,25 @@ class Registry:
         self.subscribers = tuple(subscribers)
         self.middleware = tuple(middleware)
         self.classifiers = tuple(classifiers)
+        self.executors = {executor.name: executor for executor in executors}
         self._defaults = defaults
         self._templates = {(t.namespace_name, t.name, t.version): t for t in templates}
         self._latest: dict[tuple[str, str], str] = {}
         for namespace, name, version in sorted(self._templates, key=lambda key: _ordered(key[2])):
             self._latest[namespace, name] = version
-        self._problems = {key: self._problems_of(template) for key, template in self._templates.items()}
+        self._problems = {key: self._found_in(template) for key, template in self._templates.items()}
+
+    async def close(self) -> None:
+        """Closes what handlers hold open; none of them runs any more."""
+        for close in dict.fromkeys(handler.close for handler in self.handlers if handler.close is not None):
+            try:
+                left = close()
+                if inspect.isawaitable(left):
+                    await left
+            except Exception as error:
+                log.warning(
+                    "a handler could not be closed", handler=getattr(close, "__qualname__", ""), error=str(error)
+                )
 
     def templates(self) -> list[TaskTemplate]:
         """All of them, available or not, by namespace, name and version."""
@@ -71,6 +91,10 @@ class Registry:
         """Why a template is not available; empty when it is, or when there is none."""
         key = (namespace, name, version or self.latest_version(namespace, name) or "")
         return self._problems.get(key, ())
+
+    def problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
+        """Why this one of `templates()` is not available; empty when it is."""
+        return self._problems[template.namespace_name, template.name, template.version]
 
     def latest_version(self, namespace: str, name: str) -> str | None:
         """The highest version of a template; None when there is none of that name."""
@@ -95,6 +119,7 @@ class Registry:
                 events = event_plans(template, step, self.publishers)
             except (BindError, InvalidSchema, UnknownPublisher):
                 continue
+            check_returned = result_check(handler.returns)
             expand = self._expander(template, step, handler)
             plans[step.name] = StepPlan(
                 template=template,
@@ -105,9 +130,9 @@ class Registry:
                 backoff=effective(step.retry, self._defaults.backoff),
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
-                in_thread=handler.runs_in == "thread",
-                in_process=handler.runs_in == "process",
-                is_plain=check_result is None and expand is None and handler.returns is None,
+                executor=self.executors.get(handler.runs_in),
+                is_plain=check_result is None and expand is None and check_returned is None,
+                check_returned=check_returned,
                 check_result=check_result,
                 expand=expand,
                 events=events,
@@ -118,7 +143,7 @@ class Registry:
     def _expander(self, template: TaskTemplate, step: StepDefinition, handler: BoundHandler) -> Expand | None:
         if step.type is StepType.DECISION:
 
-            def decide(result: Any) -> tuple[Any, list[NewStep]]:
+            def decide(result: Any) -> tuple[Any, Expansion]:
                 decision = decision_of(result)
                 made = expand_decision(
                     template,
@@ -132,7 +157,7 @@ class Registry:
             return decide
         if step.type is StepType.BATCHABLE:
 
-            def analyze(result: Any) -> tuple[Any, list[NewStep]]:
+            def analyze(result: Any) -> tuple[Any, Expansion]:
                 batches = batches_of(result)
                 if batches.worker_template is None and handler.worker_template is not None:
                     batches = replace(batches, worker_template=handler.worker_template)
@@ -142,7 +167,7 @@ class Registry:
             return analyze
         return None
 
-    def _problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
+    def _found_in(self, template: TaskTemplate) -> tuple[Problem, ...]:
         problems = []
         for step in template.steps:
             where = f"template {template.label}, step '{step.name}'"

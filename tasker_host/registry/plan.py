@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
-from tasker_host.domain.expansion import NewStep
+from tasker_host.domain.expansion import Expansion
 from tasker_host.domain.publishing import Result
 from tasker_host.domain.schema import SchemaCheck
 from tasker_host.domain.template import EventDeclaration, StepDefinition, TaskTemplate
+from tasker_host.handlers.returns import ResultCheck
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
+from tasker_host.hooks.records import Executor
 
-Expand = Callable[[Any], tuple[Any, list[NewStep]]]
+Expand = Callable[[Any], tuple[Any, Expansion]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,12 @@ class StepPlan:
     backoff: BackoffPolicy
     retryable: bool
     timeout_seconds: float
-    in_thread: bool
-    in_process: bool = False
+    executor: Executor | None = None
+    """Where the handler runs; None: on the event loop."""
     is_plain: bool = True
     """Whether any JSON value that the handler returns is the step's value: nothing else is checked or added."""
+    check_returned: ResultCheck | None = None
+    """By the type that the handler says it returns."""
     check_result: SchemaCheck | None = None
     """By the step's `result_schema`."""
     expand: Expand | None = None

@@ -48,11 +48,17 @@ class Checked:
     status: Status
     message: str
     took_ms: float
+    critical: bool = True
+
+    @property
+    def weighs(self) -> Status:
+        """What it makes of the whole: a check that is not critical does not make it worse than degraded."""
+        return Status.DEGRADED if self.status is Status.UNHEALTHY and not self.critical else self.status
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`status` is the worst that a check found."""
+    """`status` is the worst that a critical check found, and at worst degraded by others."""
 
     phase: Phase
     status: Status
@@ -76,13 +82,14 @@ class Health:
 
     def __init__(self) -> None:
         self.phase = Phase.STARTING
-        self._checks: dict[str, Check] = {}
+        self._checks: dict[str, tuple[Check, bool]] = {}
         self._kept: tuple[float, tuple[Checked, ...]] | None = None
         self._running: asyncio.Task[tuple[Checked, ...]] | None = None
         self._late: dict[str, _Asked] = {}
 
-    def add(self, name: str, check: Check) -> None:
-        self._checks[name] = check
+    def add(self, name: str, check: Check, *, critical: bool = True) -> None:
+        """While one that is `critical` is unhealthy, so is the host."""
+        self._checks[name] = check, critical
 
     def ready(self) -> None:
         self.phase = Phase.READY
@@ -96,7 +103,7 @@ class Health:
     async def report(self) -> Report:
         """As it is now, or was less than half a second ago."""
         checks = await self._checked()
-        worst = max((checked.status for checked in checks), key=_WORSE.index, default=Status.HEALTHY)
+        worst = max((checked.weighs for checked in checks), key=_WORSE.index, default=Status.HEALTHY)
         return Report(self.phase, worst, checks)
 
     async def _checked(self) -> tuple[Checked, ...]:
@@ -108,11 +115,11 @@ class Health:
         return await asyncio.shield(self._running)
 
     async def _run_all(self) -> tuple[Checked, ...]:
-        found = await asyncio.gather(*(self._run(name, check) for name, check in self._checks.items()))
+        found = await asyncio.gather(*(self._run(name, *check) for name, check in self._checks.items()))
         self._kept = time.monotonic(), tuple(found)
         return self._kept[1]
 
-    async def _run(self, name: str, check: Check) -> Checked:
+    async def _run(self, name: str, check: Check, critical: bool) -> Checked:
         asked = self._late.pop(name, None)
         if asked is None or asked.task.done():
             asked = _Asked(time.perf_counter(), asyncio.create_task(_found(check), name=f"tasker-health-{name}"))
@@ -125,7 +132,8 @@ class Health:
             asked.task.cancel()
             self._late[name] = asked
             finding = Finding(Status.UNHEALTHY, f"no answer within {CHECK_TIMEOUT_SECONDS:g} s")
-        return Checked(name, finding.status, finding.message, round((time.perf_counter() - asked.since) * 1000, 3))
+        took_ms = round((time.perf_counter() - asked.since) * 1000, 3)
+        return Checked(name, finding.status, finding.message, took_ms, critical)
 
 
 @dataclass(frozen=True, slots=True)

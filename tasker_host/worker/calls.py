@@ -1,7 +1,7 @@
 """What a worker says to the database: one held connection, one call at a time.
 
-A call that could not be made is no error here: the worker keeps what it wanted to say and says it again later. An
-outcome that is reported twice changes nothing the second time.
+A call that could not be made is no error here: the worker keeps what it wanted to say and says it again later. What is
+reported twice changes nothing the second time.
 """
 
 from __future__ import annotations
@@ -134,6 +134,7 @@ class Calls:
         """An outcome that the database refuses must not hold back the others of its batch: it becomes a failure."""
         ended: list[UUID] = []
         superseded: list[UUID] = []
+        relayed = False
         while outcomes:
             try:
                 taken = await self._finish_alone(outcomes[0])
@@ -144,8 +145,10 @@ class Calls:
                 break
             ended += taken.ended
             superseded += taken.superseded
+            relayed = relayed or taken.relayed
             outcomes = outcomes[1:]
-        return Taken(steps=[], ended=ended, superseded=superseded, left=self._namespaces), outcomes
+        told = Taken(steps=[], ended=ended, superseded=superseded, left=self._namespaces, relayed=relayed)
+        return told, outcomes
 
     async def _finish_alone(self, outcome: Outcome) -> Taken:
         connection = await self._connected()

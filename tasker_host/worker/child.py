@@ -1,14 +1,12 @@
 """A process that runs handlers for a worker: `python -m tasker_host.worker.child`, spoken to by its stdin and stdout.
 
 Frames are a length of four bytes and a pickle. First the module search path; then calls, one after the other:
-(key, source or None, context), where source, sent once for each key, is what `handlers.bound.bind` is given. The answer
-is ("value", value), ("raised", exception) or, when that cannot be pickled, ("failed", Failed).
+(key, source or None, context), where source, sent once for each key, is that of a BoundHandler. The answer is an
+`handlers.elsewhere.Answer`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import io
 import os
 import pickle
@@ -16,8 +14,7 @@ import struct
 import sys
 from typing import IO, Any
 
-from tasker_host.handlers.bound import bind
-from tasker_host.handlers.classify import failed
+from tasker_host.handlers.elsewhere import Answer, bound_from, made, sendable
 from tasker_host.hooks.bound import BoundHandler
 
 _LENGTH = struct.Struct(">I")
@@ -56,39 +53,14 @@ def main() -> None:
         write_frame(answers, _answer(handlers, key, source, context))
 
 
-def _answer(handlers: dict[Any, BoundHandler], key: Any, source: bytes | None, context: Any) -> tuple[str, Any]:
-    handler: BoundHandler | None = None
+def _answer(handlers: dict[Any, BoundHandler], key: tuple[str, str], source: bytes | None, context: Any) -> Answer:
     try:
         if source is not None:
-            handlers[key] = _bound(source, key)
+            handlers[key] = bound_from(source, *key)
         handler = handlers[key]
-        value = handler.call(context)
-        if inspect.isawaitable(value):
-            value = asyncio.run(_awaited(value))
-        return _picklable("value", value)
-    except BaseException as error:
-        try:
-            return _picklable("raised", error)
-        except Exception:
-            if handler is None:
-                raise
-            return "failed", failed(error, handler, ())
-
-
-async def _awaited(value: Any) -> Any:
-    return await value
-
-
-def _bound(source: bytes, key: Any) -> BoundHandler:
-    given, plugin, settings = pickle.loads(source)  # noqa: S301 - from our own worker
-    name, method = key
-    (handler,) = [bound for bound in bind(given, plugin=plugin, settings=settings) if bound.name == name]
-    return handler.for_method(method)
-
-
-def _picklable(kind: str, value: Any) -> tuple[str, Any]:
-    pickle.loads(pickle.dumps(value))  # noqa: S301 - an exception may be written and yet not be read again
-    return kind, value
+    except Exception as error:
+        return "raised", RuntimeError(f"handler {key[0]!r} cannot be made here: {type(error).__name__}: {error}")
+    return sendable(handler, made(handler.call, context))
 
 
 if __name__ == "__main__":

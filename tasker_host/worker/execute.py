@@ -8,18 +8,19 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.backoff import delay_seconds
+from tasker_host.domain.batches import BatchConfig, Batches
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.faults import faults, path_text
-from tasker_host.domain.json import dumps, loads, plain
-from tasker_host.domain.result import Checkpoint, Failed, StepResult, Succeeded
+from tasker_host.domain.json import dumps, loads
+from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
 from tasker_host.errors import JsonError, Problem
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier
 from tasker_host.registry.plan import StepPlan
+
+_MAKERS = (Decision, Batches, BatchConfig)
+"""Results that make steps."""
 
 _MOST_TOLD = 10
 """Problems spelled out in one message; all of them are in the metadata."""
@@ -64,7 +65,7 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
         else:
             if type(result) is Succeeded:
                 metadata, result = result.metadata, result.value
-            _check_model(plan, result)
+            _check_returned(plan, result)
             if plan.expand is not None:
                 result, expand = _expanded(plan, result)
         value = _checked_json(plan, result, result_max_bytes, is_result=kind == "succeeded")
@@ -90,26 +91,28 @@ def _refusal(plan: StepPlan, what: str, code: str) -> _Refused:
     return _Refused(Failed(message, error_type="permanent_error", retryable=False, error_code=code))
 
 
-def _check_model(plan: StepPlan, value: Any) -> None:
-    """By the model that the handler says it returns; the value itself stays as it is."""
-    model = plan.handler.returns
-    if model is None or isinstance(value, model):
-        return
-    try:
-        model.model_validate(plain(value))
-    except ValidationError as error:
-        found = faults(error, model, mapping="an object")
-        raise _unfit(plan, [Problem(f"result.{path_text(f.path)}", f.message) for f in found]) from None
+def _check_returned(plan: StepPlan, value: Any) -> None:
+    """By the type that the handler says it returns; the value itself stays as it is."""
+    if isinstance(value, _MAKERS):
+        if plan.expand is None:
+            raise _refusal(
+                plan,
+                f"{type(value).__name__}, and step '{plan.definition.name}' is of type {plan.definition.type}, which"
+                " makes no steps; write type: decision, or type: batchable, in the template",
+                "EXPANSION_REFUSED",
+            )
+    elif plan.check_returned is not None and (problems := plan.check_returned(value)):
+        raise _unfit(plan, problems)
 
 
 def _expanded(plan: StepPlan, value: Any) -> tuple[Any, str | None]:
     """The value of a decision or an analyzer, and the steps that it adds."""
     assert plan.expand is not None
     try:
-        value, steps = plan.expand(value)
+        value, made = plan.expand(value)
     except ValueError as error:
         raise _Refused(Failed(str(error), "permanent_error", retryable=False, error_code="EXPANSION_REFUSED")) from None
-    return value, dumps([new.as_json() for new in steps]) if steps else None
+    return value, dumps(made.as_json()) if made else None
 
 
 def _checked_json(plan: StepPlan, value: Any, max_bytes: int, *, is_result: bool) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 from uuid import UUID
 
 import structlog
@@ -32,6 +32,7 @@ from tasker_host.worker.calls import Calls
 from tasker_host.worker.execute import error_json, released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
+from tasker_host.worker.pulse import Pulse
 from tasker_host.worker.scale import next_slots
 from tasker_host.worker.slots import Slots
 from tasker_host.worker.transaction import StepTransaction
@@ -59,6 +60,9 @@ LAST_REPORT_SECONDS = 5.0
 class Worker:
     """Takes steps of `namespaces`, runs their handlers, and reports what became of them."""
 
+    slots_class: ClassVar[type[Slots]] = Slots
+    calls_class: ClassVar[type[Calls]] = Calls
+
     def __init__(
         self,
         worker_id: WorkerId,
@@ -73,6 +77,7 @@ class Worker:
         middleware: Sequence[Middleware] = (),
         on_connected: Callable[[], None] = lambda: None,
         on_ended: Callable[[list[UUID]], None] = lambda _: None,
+        on_relayed: Callable[[], None] = lambda: None,
         events: Events,
     ) -> None:
         self.id = worker_id
@@ -84,13 +89,12 @@ class Worker:
         self._doorbell = doorbell
         self._plans = plans
         self._on_ended = on_ended
-        self._slots = Slots(
+        self._on_relayed = on_relayed
+        self._slots = self.slots_class(
             self._finished,
             transaction=lambda: StepTransaction(self._database, self._finish_on),
             committed=self._committed,
             events=events,
-            thread_slots=options.thread_slots,
-            process_slots=options.process_slots,
             result_max_bytes=options.result_max_bytes,
             classifiers=classifiers,
             middleware=middleware,
@@ -106,7 +110,7 @@ class Worker:
         self._stop_at: float | None = None
         self._unserved: set[tuple[int, str]] = set()
         self._tags = list(options.tags) or None
-        self._calls = Calls(
+        self._calls = self.calls_class(
             worker_id,
             options,
             database=database,
@@ -225,6 +229,7 @@ class Worker:
 
         leases = LeaseKeeper(self._database, self.id, self.options.lease, self._slots.held, lost)
         leases.start()
+        pulse = self._pulse()
         helpers = [asyncio.create_task(self._slots.watch_overruns(), name="tasker-overruns")]
         if self.options.mode != "polling":
             channels = [STOP, *(work(namespace) for namespace in self.namespaces)]
@@ -237,8 +242,23 @@ class Worker:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await asyncio.to_thread(leases.stop)
-            self._slots.close()
+            if pulse is not None:
+                await asyncio.to_thread(pulse.stop)
             self._calls.close()
+
+    def _pulse(self) -> Pulse | None:
+        if not self.options.max_blocked_seconds:
+            return None
+        pulse = Pulse(
+            database=self._database,
+            worker=self.id,
+            namespaces=self.namespaces,
+            lease=self.options.lease,
+            max_blocked_seconds=self.options.max_blocked_seconds,
+            held=self._slots.held,
+        )
+        pulse.start()
+        return pulse
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
@@ -296,6 +316,8 @@ class Worker:
         if taken.ended:
             self._on_ended(taken.ended)
             self._doorbell.ring([ENDED])
+        if taken.relayed:
+            self._on_relayed()
         if taken.left:
             self._doorbell.ring([work(namespace) for namespace in taken.left])
             self._bell = True

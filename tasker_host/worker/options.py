@@ -16,8 +16,6 @@ class WorkerOptions:
 
     mode: str
     slots: int
-    thread_slots: int
-    process_slots: int
     max_claim: int
     lease: timedelta
     poll_interval_seconds: float
@@ -29,6 +27,8 @@ class WorkerOptions:
     shed_percent: int = 100
     """At so many percent of its slots it takes nothing more from the queues, only what follows on what it ends."""
     shed_warn_percent: int = 100
+    max_blocked_seconds: float = 0.0
+    """How long leases are kept for a worker whose interpreter is held; 0: no longer than they last."""
     tags: tuple[str, ...] = ()
     """With tags it takes only steps that ask for a subset of them; without, everything."""
 

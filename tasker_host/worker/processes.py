@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
 import sys
 import threading
-from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.result import Failed
 from tasker_host.errors import RetryableError
-from tasker_host.hooks.bound import BoundHandler
+from tasker_host.handlers.elsewhere import Answer
 from tasker_host.worker.child import read_frame, write_frame
+from tasker_host.worker.threads import Threads
 
 END_SECONDS = 2.0
 """How long a process that is told to end may take."""
+
+
+class Call(Protocol):
+    """What is wanted of a `worker.elsewhere.StepCall`."""
+
+    handler: str
+    context: StepContext
+    source: tuple[bytes, str, str] | None
+
+    def began(self) -> None: ...
 
 
 class _Process:
@@ -32,11 +42,12 @@ class _Process:
         self._known: set[tuple[str, str]] = set()
         write_frame(self._stdin, sys.path)
 
-    def call(self, handler: BoundHandler, context: StepContext) -> tuple[str, Any]:
+    def call(self, call: Call) -> Answer:
         """Raises OSError, EOFError when the process ends meanwhile."""
-        key = (handler.name, handler.method)
-        write_frame(self._stdin, (key, None if key in self._known else handler.source, context))
-        answer: tuple[str, Any] = read_frame(self._stdout)
+        assert call.source is not None
+        source, key = call.source[0], call.source[1:]
+        write_frame(self._stdin, (key, None if key in self._known else source, call.context))
+        answer: Answer = read_frame(self._stdout)
         self._known.add(key)
         return answer
 
@@ -55,43 +66,40 @@ class _Process:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-class Job:
+class _Job:
     """One call, made in whatever thread calls `run`."""
 
-    def __init__(self, processes: Processes, handler: BoundHandler, context: StepContext) -> None:
+    def __init__(self, processes: Processes, call: Call) -> None:
         self._processes = processes
-        self._handler = handler
-        self._context = replace(context, _transactions=None)
+        self._call = call
         self._process: _Process | None = None
         self._stopped = False
         self._mutex = threading.Lock()
 
-    def run(self) -> Any:
-        """What the handler returned; raises what it raised, and RetryableError when its process ended."""
+    def run(self) -> Answer:
+        """Its answer; that is RetryableError when its process ended."""
         process = self._processes.take()
         with self._mutex:
             if self._stopped:
                 self._processes.give_back(process)
-                raise RetryableError("stopped before it began")
+                return "raised", RetryableError("stopped before it began")
             self._process = process
+        self._call.began()
         try:
-            kind, value = process.call(self._handler, self._context)
+            answer = process.call(self._call)
         except (OSError, EOFError):
-            how = process.end()
-            raise RetryableError(
-                f"the process in which handler {self._handler.name!r} ran ended with {how}", error_code="PROCESS_DIED"
-            ) from None
+            what = f"the process in which handler {self._call.handler!r} ran ended with {process.end()}"
+            return "raised", RetryableError(what, error_code="PROCESS_DIED")
         finally:
             with self._mutex:
                 self._process = None
         self._processes.give_back(process)
-        if kind == "raised":
-            raise value
-        assert kind == "value" or isinstance(value, Failed)
-        return value
+        return answer
 
-    def stop(self) -> None:
-        """Ends the process in which it runs; another takes its place for the next call."""
+    def settled(self, future: asyncio.Future[Any]) -> None:
+        """When nobody waits for it any more, the process in which it runs is ended; another takes its place."""
+        if not future.cancelled():
+            return
         with self._mutex:
             self._stopped = True
             process = self._process
@@ -101,12 +109,21 @@ class Job:
 
 
 class Processes:
-    """Idle processes; as many live as calls are made at the same time."""
+    """At most `size` at work; idle ones are kept for the next calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         self._idle: list[_Process] = []
         self._mutex = threading.Lock()
         self._closed = False
+        self._threads = Threads(size, name="tasker-process")
+
+    def submit(self, call: Call) -> asyncio.Future[Any]:
+        """Makes the call in a process; cancelling the future ends that process."""
+        job = _Job(self, call)
+        # A thread waits for the process, and ends with it.
+        future = self._threads.submit(job.run)
+        future.add_done_callback(job.settled)
+        return future
 
     def take(self) -> _Process:
         with self._mutex:
@@ -122,6 +139,7 @@ class Processes:
         process.end()
 
     def close(self) -> None:
+        self._threads.close()
         with self._mutex:
             self._closed = True
             idle, self._idle = self._idle, []

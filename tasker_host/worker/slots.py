@@ -18,11 +18,10 @@ from tasker_host.domain.context import StepContext
 from tasker_host.domain.result import Failed, StepResult, Succeeded
 from tasker_host.events.hub import Events
 from tasker_host.handlers.classify import failed
-from tasker_host.hooks.records import Classifier, Middleware
+from tasker_host.hooks.records import Classifier, Executor, Middleware
 from tasker_host.registry.plan import StepPlan
+from tasker_host.worker.elsewhere import StepCall, called
 from tasker_host.worker.execute import context_of, outcome_of, outcome_of_error, outcome_of_failure, released
-from tasker_host.worker.processes import Job, Processes
-from tasker_host.worker.threads import Call, Threads
 from tasker_host.worker.transaction import StepTransaction
 
 log = structlog.get_logger("tasker.worker")
@@ -40,8 +39,7 @@ class _Running:
     overrun_at: float
     new_transaction: Callable[[], StepTransaction]
     task: asyncio.Task[None] | None = None
-    call: Call | None = None
-    job: Job | None = None
+    call: StepCall | None = None
     stopped: Why | None = None
     transaction: StepTransaction | None = None
     is_ending: bool = False
@@ -64,8 +62,6 @@ class Slots:
         transaction: Callable[[], StepTransaction],
         committed: Callable[[Outcome, Taken], None],
         events: Events,
-        thread_slots: int,
-        process_slots: int,
         result_max_bytes: int,
         classifiers: Sequence[Classifier],
         middleware: Sequence[Middleware],
@@ -78,9 +74,6 @@ class Slots:
         self._result_max_bytes = result_max_bytes
         self._classifiers = classifiers
         self._middleware = sorted(middleware, key=lambda m: (m.order, m.name))
-        self._threads = Threads(thread_slots, name="tasker-step")
-        self._processes = Processes()
-        self._process_threads = Threads(process_slots, name="tasker-process")
         self._running: dict[UUID, _Running] = {}
 
     def __len__(self) -> int:
@@ -92,7 +85,8 @@ class Slots:
 
     def start(self, step: Claimed, plan: StepPlan) -> None:
         # In a thread or process the clock starts when one is free.
-        overrun_at = math.inf if plan.in_thread or plan.in_process else time.monotonic() + plan.timeout_seconds
+        waits = plan.executor is not None and (plan.executor.tells_began or not plan.executor.is_remote)
+        overrun_at = math.inf if waits else time.monotonic() + plan.timeout_seconds
         running = self._running[step.step_uuid] = _Running(step, plan, overrun_at, self._transaction)
         running.task = asyncio.create_task(self._run(running))
 
@@ -114,16 +108,10 @@ class Slots:
                 if now >= running.overrun_at and running.stopped is None and not running.is_ending:
                     self._stop(running, "timeout")
 
-    def close(self) -> None:
-        self._threads.close()
-        self._process_threads.close()
-        self._processes.close()
-
     def _stop(self, running: _Running, why: Why) -> None:
         running.stopped = why
-        if running.job is not None:
-            running.job.stop()
-        elif running.call is not None and self._threads.abandon(running.call):
+        call, executor = running.call, running.plan.executor
+        if call is not None and call.has_begun and executor is not None and not executor.is_remote:
             self.abandoned_threads += 1
             log.warning(
                 "handler abandoned in its thread, which goes on",
@@ -141,7 +129,7 @@ class Slots:
         started = time.perf_counter()
         try:
             context = context_of(step, plan)
-            if not (plan.in_thread or plan.in_process):
+            if plan.executor is None:
                 context._transactions = running.transaction_connection
             if self._middleware:
                 result = await self._through_middleware(running, context)
@@ -194,33 +182,20 @@ class Slots:
 
     async def _call(self, running: _Running, context: StepContext) -> Any:
         plan = running.plan
-        if plan.in_thread:
-            return await self._in_thread(running, context)
-        if plan.in_process:
-            return await self._in_process(running, context)
+        if plan.executor is not None:
+            return await self._in_executor(running, plan.executor, context)
         value = plan.call(context)
         return await value if plan.handler.is_async else value
 
-    async def _in_thread(self, running: _Running, context: StepContext) -> Any:
-        def call() -> Any:
+    async def _in_executor(self, running: _Running, executor: Executor, context: StepContext) -> Any:
+        def began() -> None:
             running.overrun_at = time.monotonic() + running.plan.timeout_seconds
-            return running.plan.call(context)
 
-        running.call = self._threads.submit(call)
+        call = running.call = StepCall(running.plan, context, executor, began)
         try:
-            return await running.call.future
+            return await called(executor, call, lambda: running.stopped is not None)
         finally:
             running.call = None
-
-    async def _in_process(self, running: _Running, context: StepContext) -> Any:
-        job = running.job = Job(self._processes, running.plan.handler, context)
-
-        def call() -> Any:
-            running.overrun_at = time.monotonic() + running.plan.timeout_seconds
-            return job.run()
-
-        # A thread waits for the process: it ends with it, so it is never abandoned.
-        return await self._process_threads.submit(call).future
 
     def _outcome_of_raise(self, running: _Running, error: BaseException, took_ms: float) -> Outcome:
         step, plan = running.step, running.plan

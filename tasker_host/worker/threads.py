@@ -12,18 +12,20 @@ import threading
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class _Call:
     """One call in a thread; `future` has what it returned or raised."""
 
     future: asyncio.Future[Any]
     function: Callable[[], Any]
     context: Context
     started: bool = False
+    ended: bool = False
     abandoned: bool = False
 
 
@@ -35,14 +37,19 @@ class Threads:
         self._name = name
         self._count = 0
         self._made = 0
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._mutex = threading.Lock()
 
-    def submit(self, function: Callable[[], Any]) -> Call:
-        """Runs `function` in a thread, in a copy of the caller's context variables."""
+    def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Runs `function` in a thread, in a copy of the caller's context variables.
+
+        When the future is cancelled, another thread may take the place of the one in which the function is running: a
+        thread cannot be stopped, so it ends when its call does. A call that has not begun is never made then.
+        """
         loop = asyncio.get_running_loop()
-        call = Call(loop.create_future(), function, copy_context())
+        call = _Call(loop.create_future(), function, copy_context())
+        call.future.add_done_callback(partial(self._settled, call))
         self._calls.put(call)
         if not self._idle.acquire(blocking=False):
             with self._mutex:
@@ -51,21 +58,15 @@ class Threads:
                     self._made += 1
                     name = f"{self._name}-{self._made}"
                     threading.Thread(target=self._run, args=(loop,), name=name, daemon=True).start()
-        return call
+        return call.future
 
-    def abandon(self, call: Call) -> bool:
-        """Nobody waits for `call` any more; another thread may take the place of the one it is running in.
-
-        Whether it is running: a thread cannot be stopped, so it ends when its call does. A call that has not begun is
-        never made.
-        """
-        call.future.cancel()
+    def _settled(self, call: _Call, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled():
+            return
         with self._mutex:
-            if not call.started:
-                return False
-            call.abandoned = True
-            self._size += 1
-            return True
+            if call.started and not call.ended:
+                call.abandoned = True
+                self._size += 1
 
     def close(self) -> None:
         """Threads end after the call they are in."""
@@ -93,6 +94,7 @@ class Threads:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(_settle, call.future, value, error)
             with self._mutex:
+                call.ended = True
                 if call.abandoned:
                     self._size -= 1
                     self._count -= 1

@@ -16,6 +16,7 @@ import pytest
 from tasker_host import StepContext, step_handler
 from tasker_host.errors import AddressUnavailable
 from tasker_host.host import Host
+from tasker_host.plugins import Roster
 from tasker_host.server import Server, create_app
 from tests.support import chain, configured, ended, plugin, running_host, submit
 
@@ -256,6 +257,18 @@ async def test_without_its_database_the_host_is_not_ready_and_says_so(server_dsn
             await admin.close()
 
 
+async def test_while_a_failing_database_is_left_alone_the_answer_says_for_how_long(dsn):
+    made = plugin([echo], [TEMPLATE])
+    async with running_host(dsn, made, database__breaker_failures=1, database__breaker_open_seconds=90) as host:
+        server = Server(host)
+        async with httpx.AsyncClient(base_url=await server.start()) as api:
+            host.database.breaker.failed(host.database.breaker.begin())
+            answer = await api.get("/v1/tasks")
+        await server.stop()
+    assert (answer.status_code, answer.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
+    assert 80 <= int(answer.headers["Retry-After"]) <= 90
+
+
 async def test_a_faulty_plugin_makes_the_host_degraded_but_ready(dsn):
     def boom() -> list[object]:
         raise ValueError("no gateway")
@@ -302,6 +315,6 @@ async def test_openapi_describes_every_route_and_the_page_needs_nothing_from_els
 def test_an_address_that_is_taken_is_told(dsn):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = Server(SimpleNamespace(config=configured(dsn, web__port=port), version="0"))  # type: ignore[arg-type]
+        server = Server(SimpleNamespace(config=configured(dsn, web__port=port), version="0", roster=Roster()))  # type: ignore[arg-type]
         with pytest.raises(AddressUnavailable, match=f"127.0.0.1:{port}: Address already in use"):
             asyncio.run(server.start())

@@ -28,7 +28,7 @@ def test_sections_come_in_one_order_and_each_value_with_its_origin():
     shown = described('[worker]\nnamespaces = ["a", "b"]\n[plugins.p]\nrequired = true', TASKER__WEB__PORT="1")
     sections = list(dict.fromkeys(key.split(".")[0] for key in shown))
     assert sections == [
-        "database", "worker", "sweep", "retention", "web", "plugins", "limits", "telemetry", "templates",
+        "database", "worker", "sweep", "retention", "web", "plugins", "limits", "events", "telemetry", "templates",
     ]  # fmt: skip
     assert shown["worker.namespaces"] == "['a', 'b'] tasker.toml:2"
     assert shown["plugins.p.required"] == "True tasker.toml:4"

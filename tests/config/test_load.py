@@ -73,7 +73,7 @@ def test_each_layer_goes_over_the_one_below(folder):
         "variable TASKER__WORKER__MAX_CLAIM",
         "override",
     ]
-    assert origin(config, "worker.handler_timeout_seconds") == "shipped base/worker.toml:33"
+    assert origin(config, "worker.handler_timeout_seconds") == "shipped base/worker.toml:36"
     assert origin(config, "worker.shutdown_grace_seconds") == "shipped environments/test/host.toml:9"
 
 

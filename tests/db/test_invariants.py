@@ -214,7 +214,7 @@ async def hold(kernel: Kernel) -> None:
         assert is_legal_step_path(StepState(move["from_state"]), StepState(move["to_state"])), move
     first = {step["step_uuid"]: "enqueued" if step["is_root"] else "pending" for step in steps}
     assert _reached(first, moves) == {step["step_uuid"]: step["state"] for step in steps}
-    assert {step["state"] for step in steps if step["worker"] is not None} <= {"in_progress"}
+    assert {step["state"] for step in steps if step["worker"] is not None} <= {"in_progress", "waiting_for_retry"}
     tasks = await connection.fetch("select task_uuid, state, completed_at is not null as is_complete from tasker.tasks")
     moves = await connection.fetch("select task_uuid, from_state, to_state from tasker.task_history")
     for move in moves:

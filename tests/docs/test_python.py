@@ -70,8 +70,12 @@ def test_the_handlers_of_the_page_are_these(examples):
     names = [bound.name for given in handlers(defined) for bound in bind(given, plugin="p", settings=settings(defined))]
     assert sorted([*names, examples.ROUND.name]) == [
         "approvals.route",
+        "approvals.route_large",
         "imports.analyze",
+        "imports.analyze_file",
         "imports.join",
+        "imports.rows",
+        "imports.totals",
         "imports.work",
         "index.rows",
         "ledger.book",
@@ -83,6 +87,9 @@ def test_the_handlers_of_the_page_are_these(examples):
         "payments.round",
         "payments.send_receipt",
         "payments.settle",
+        "shipping.book",
+        "shipping.stock",
+        "shipping.track",
     ]
 
 
@@ -162,7 +169,7 @@ def test_the_host_of_the_page_is_made_with_that_plugin_only(module):
 
 @pytest.mark.parametrize("name", tasker_host.__all__)
 def test_every_public_name_is_documented(name):
-    spans = page("handlers").spans() | page("plugins").spans() | page("clients").spans()
+    spans = set().union(*(page(one).spans() for one in ("handlers", "plugins", "clients", "templates")))
     assert [span for span in spans if span == name or span.startswith((f"{name}(", f"{name}."))], name
 
 
@@ -176,7 +183,7 @@ def hooks() -> dict[str, tuple[str, ...]]:
 def test_every_hook_is_documented_with_its_arguments(name):
     section = page("plugins").section(name)
     assert f"{name}({', '.join(hooks()[name])})" in code(section)
-    for word in ("- **Called**", "- **Return**", "- **If it raises**"):
+    for word in ("- **Called**", "- **Return**", "- **If it raises**", "- **Since**"):
         assert word in section
 
 
@@ -197,4 +204,4 @@ def test_everything_of_the_context_is_documented():
 
 def test_every_option_of_step_handler_is_documented():
     rows = page("handlers").table("Function style", "argument")
-    assert [code(row[0])[0] for row in rows] == ["name", "version", "retry_on", "runs_in"]
+    assert [code(row[0])[0] for row in rows] == ["name", "version", "retry_on", "runs_in", "aliases"]

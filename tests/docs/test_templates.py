@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any, get_args
 
@@ -14,7 +15,9 @@ from tasker_host.domain.backoff import BackoffPolicy, delay_seconds
 from tasker_host.domain.source import _HINTS, parse_template
 from tasker_host.domain.states import StepType
 from tasker_host.domain.template import Backoff, TaskTemplate, parts
-from tests.docs.pages import code, everything, page
+from tasker_host.handlers.workflow import StepOptions, TemplateOptions
+from tasker_host.templates.findings import CODES
+from tests.docs.pages import ROOT, code, everything, page
 
 MODELS: dict[str, type[BaseModel]] = {
     "Template": TaskTemplate,
@@ -126,3 +129,33 @@ def test_the_example_of_environments_comes_to_what_the_page_says():
     step = template.for_environment("test").step("collect")
     assert step.handler.initialization == {"rows": 10, "dry_run": False}
     assert (step.timeout_seconds, step.retry.max_attempts) == (5, 1)
+
+
+def test_every_option_of_steps_in_code_is_there():
+    rows = [row for rows in page("templates").tables("In Python") for row in rows if rows[0][0] == "option"][1:]
+    assert {name for row in rows for name in code(row[0])} == set(StepOptions.__annotations__)
+    methods = [code(row[0])[0] for row in page("templates").table("In Python", "method")]
+    assert methods == [f"{name}(handler)" for name in ("step", "decision", "deferred", "batchable", "batch_worker")]
+
+
+def test_the_keys_of_a_template_are_the_options_of_one_in_code():
+    assert {*TemplateOptions.__annotations__, "name", "namespace_name", "version", "steps"} == set(
+        TaskTemplate.model_fields
+    )
+    # `composition` and `batch_config` are not for people; the type is the method, dependencies come from the handlers.
+    said_otherwise = {"type", "handler", "dependencies", "composition", "batch_config"}
+    ours = {"after", "called", "initialization", "method", "resolver"}
+    assert {*StepOptions.__annotations__} - ours == set(parts.StepDefinition.model_fields) - said_otherwise
+
+
+def test_every_finding_is_explained_with_its_severity():
+    rows = page("templates").table("Findings", "code")
+    assert [(code(row[0])[0], row[1]) for row in rows] == [(name, severity.value) for name, severity in CODES.items()]
+    assert [row[0] for row in rows if len(row[2]) < 20] == []
+
+
+def test_every_change_is_explained():
+    rooms = ROOT / "tasker_host" / "templates"
+    source = (rooms / "diff.py").read_text() + (rooms / "schema_diff.py").read_text()
+    made = set(re.findall(r'"([A-Z]+_[A-Z_]+)"', source)) | {"IDENTITY_STRATEGY_CHANGED"}
+    assert {code(row[0])[0] for row in page("templates").table("Changes", "code")} == made

@@ -19,7 +19,13 @@ HOOKS = {
     "tasker_templates": ("settings",),
     "tasker_middleware": ("settings",),
     "tasker_classifiers": ("settings",),
+    "tasker_executors": ("settings",),
+    "tasker_publishers": ("settings",),
+    "tasker_subscribers": ("settings",),
+    "tasker_relays": ("settings",),
     "tasker_commands": (),
+    "tasker_health": ("settings",),
+    "tasker_routes": ("settings",),
     "tasker_lifespan": ("settings", "host"),
 }
 

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
 from tasker_host.config import Config, load
 from tasker_host.handlers.bound import bind
+from tasker_host.host import Host
 from tasker_host.plugins import Roster, load_plugins
+from tests.support import configured as on_database
 
 Install = Callable[..., None]
 
@@ -68,6 +71,16 @@ def configured(tmp_path: Path) -> Callable[[str], Config]:
         return load(file, env="test", environ={})
 
     return configured
+
+
+@pytest.fixture
+def installed_host(dsn: str) -> Callable[..., Host]:
+    """A host of everything installed; keywords override settings: `plugins__audit={"required": True}`."""
+
+    def installed_host(**overrides: Any) -> Host:
+        return Host(on_database(dsn, **{"plugins.examples.enabled": False, **overrides}))
+
+    return installed_host
 
 
 @pytest.fixture

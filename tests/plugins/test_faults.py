@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from tasker_host.cli import OWN_COMMANDS
 from tasker_host.plugins import Stage, Status
+from tasker_host.plugins.owners import HOST_COMMANDS
 
 GOOD = """
     from tasker_host import hookimpl, step_handler
@@ -246,3 +248,17 @@ def test_settings_of_a_plugin_without_any_are_a_mistake(install, roster):
     status, fault = only_fault(roster("[plugins.good.settings]\nx = 1"), "good")
     assert (status, fault.stage) == (Status.FAILED, Stage.SETTINGS)
     assert "x" in str(fault)
+
+
+def test_a_command_of_the_hosts_own_is_not_taken_over(install, roster):
+    install(
+        "greedy",
+        "import click\n" + hooks("@hookimpl\ndef tasker_commands(): return [click.Command('run')]"),
+    )
+    status, fault = only_fault(roster(), "greedy")
+    assert (status, fault.stage) == (Status.FAILED, Stage.NAMES)
+    assert "command 'run' is already given by the host itself; rename it" in str(fault)
+
+
+def test_the_names_that_the_host_keeps_are_those_it_has():
+    assert set(HOST_COMMANDS) == set(OWN_COMMANDS)

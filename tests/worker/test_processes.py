@@ -8,12 +8,10 @@ import signal
 import threading
 from typing import Annotated, Any
 
-import pytest
-
 from tasker_host import Input, PermanentError, StepContext, StepHandler, step_handler
 from tasker_host.handlers.bound import bind
-from tasker_host.hooks.bound import BindError
-from tests.support import chain, ended, plugin, results, run_to_end, running_host, submit
+from tasker_host.plugins import Stage, load_plugins
+from tests.support import chain, configured, ended, plugin, results, run_to_end, running_host, submit
 
 
 @step_handler("who", runs_in="process")
@@ -106,10 +104,13 @@ async def test_no_process_is_left_when_the_host_ends(dsn):
             await asyncio.sleep(0)
 
 
-def test_a_handler_that_no_other_process_can_find_is_refused():
+def test_a_handler_that_no_other_process_can_find_is_a_fault_at_start_up(dsn):
     @step_handler("local", runs_in="process")
     def local() -> None:
         return None
 
-    with pytest.raises(BindError, match="another process cannot find it"):
-        bind(local, plugin="p", settings=None)
+    roster = load_plugins(configured(dsn), bind=bind, extra={"p": plugin([local])}, entry_points=False)
+    (fault,) = roster.plugin("p").faults
+    assert (fault.stage, fault.hook) == (Stage.COLLECT, "tasker_handlers")
+    assert "runs_in is 'process', but another process cannot find it" in fault.error
+    assert "at the top of a module that can be imported" in fault.error

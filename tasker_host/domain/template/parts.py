@@ -62,6 +62,11 @@ def _expression(text: str) -> str:
     return text
 
 
+def like(pattern: re.Pattern[str]) -> Any:
+    """Tells editors, through the JSON Schema, what the validator beside it checks with an error of its own."""
+    return Field(json_schema_extra={"pattern": f"^(?:{pattern.pattern})$"})
+
+
 # Strict: a template is typed text, and '3', yes or 1.0 in place of 3, true or 1 is a mistake worth hearing of.
 Flag = Annotated[bool, Strict()]
 Whole = Annotated[int, Strict()]
@@ -70,7 +75,7 @@ Minutes = Annotated[int, Strict(), Field(ge=1, le=10_080)]
 Text = Annotated[str, AfterValidator(_clean)]
 Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_clean)]
 StepName = Annotated[Name, AfterValidator(_step_name)]
-EventName = Annotated[str, Field(max_length=255), AfterValidator(event_name)]
+EventName = Annotated[str, Field(max_length=255), like(_EVENT_NAME), AfterValidator(event_name)]
 Tag = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_clean)]
 Priority = Annotated[int, Strict(), Field(ge=-100, le=100)]
 ConcurrencyKey = Annotated[
@@ -180,7 +185,7 @@ class EventDeclaration(Part):
     condition: PublishCondition = PublishCondition.SUCCESS
     payload_schema: dict[str, Any] | None = Field(default=None, alias="schema")
     delivery_mode: DeliveryMode = DeliveryMode.DURABLE
-    publisher: Annotated[str, AfterValidator(_publisher)] | None = None
+    publisher: Annotated[str, like(_PUBLISHER), AfterValidator(_publisher)] | None = None
     version: Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_clean)] = "1.0"
     include_step: Flag | None = None
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tasker_host.domain.flow import Flow
 from tasker_host.domain.graph import find_problems
 from tasker_host.domain.json import canonical_json
 from tasker_host.domain.template.parts import (
@@ -30,7 +31,9 @@ from tasker_host.domain.template.parts import (
     SystemDependencies,
     Tag,
     UniqueFor,
+    like,
 )
+from tasker_host.domain.template.text import yaml_text
 
 STRUCTURE = "structure"
 """Type of the validation error for steps that do not hold together."""
@@ -66,9 +69,9 @@ class TaskTemplate(Part):
     Raises pydantic's ValidationError; `domain.source` reads templates with errors for people.
     """
 
-    name: Annotated[Name, AfterValidator(_template_name)]
-    namespace_name: Annotated[str, AfterValidator(_namespace)]
-    version: Annotated[str, Field(max_length=50), AfterValidator(_version)]
+    name: Annotated[Name, like(_NAME), AfterValidator(_template_name)]
+    namespace_name: Annotated[str, like(_NAMESPACE), AfterValidator(_namespace)]
+    version: Annotated[str, Field(max_length=50), like(_VERSION), AfterValidator(_version)]
     description: str | None = None
     metadata: Metadata | None = None
     system_dependencies: SystemDependencies = Field(default_factory=SystemDependencies)
@@ -106,13 +109,19 @@ class TaskTemplate(Part):
     def _steps(self) -> dict[str, StepDefinition]:
         return {step.name: step for step in self.steps}
 
+    @cached_property
+    def flow(self) -> Flow:
+        """Which steps a task of it gets while it runs, and by whose result."""
+        return Flow(self)
+
     def step(self, name: str) -> StepDefinition:
         """The step of that name. Raises KeyError."""
         return self._steps[name]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         copy = super().model_copy(update=update, deep=deep)
-        copy.__dict__.pop("_steps", None)  # pydantic copies cached values along, and these are of the old steps
+        for cached in ("_steps", "flow"):  # pydantic copies cached values along, and these are of the old steps
+            copy.__dict__.pop(cached, None)
         return copy
 
     def for_environment(self, env: str) -> TaskTemplate:
@@ -125,6 +134,10 @@ class TaskTemplate(Part):
                 override.applied_to(step) if override.name in (ALL_STEPS, step.name) else step for step in steps
             )
         return self.model_copy(update={"steps": steps, "environments": {}})
+
+    def to_yaml(self) -> str:
+        """A YAML file that is read as this template again; without what is left at its default."""
+        return yaml_text(self.model_dump(mode="json", by_alias=True, exclude_defaults=True))
 
     def canonical(self) -> str:
         """JSON with sorted keys and without what is left at its default: equal for equal content, however laid out."""

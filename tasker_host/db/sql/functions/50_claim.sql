@@ -3,6 +3,20 @@
 -- No task row is waited for. Where a claim does change a counter (a retry or a start that came due, a poison step) its
 -- task is taken with `skip locked` and left for the next round otherwise; the message then comes due again at once.
 
+-- Whether a worker lives that has room and would serve this step, beside the one that failed it.
+create or replace function tasker.others_serve(p_step tasker.steps, p_namespace text, p_now timestamptz) returns boolean
+language sql stable as $$
+    select exists (
+        select from tasker.workers w
+        where w.worker <> p_step.worker and w.state = 'running' and w.running < w.slots
+          and w.seen_at > p_now - 3 * w.beats_every and p_namespace = any (w.namespaces)
+          and tasker.queue_fits(p_step.lane, nullif(w.tags, '{}'))
+          and not exists (
+              select from json_array_elements(w.unserved) u
+              join tasker.tasks t on t.task_uuid = p_step.task_uuid and t.template_id = (u ->> 'template_id')::int
+              where u ->> 'step' = p_step.template_step))
+$$;
+
 -- Leases up to p_limit steps of one namespace; returns those now running for p_worker and the tasks that ended by it.
 create or replace function tasker.steps_take(
     p_worker text, p_namespace text, p_now timestamptz, p_until timestamptz, p_limit int, p_tags text[],
@@ -66,6 +80,9 @@ begin
             join tasker.steps s on s.step_uuid = m.step_uuid and s.msg_id = m.msg_id
             where s.task_uuid in (select task_uuid from task)
               and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
+              -- What failed here is left to others for a moment, as if its task were locked.
+              and (s.state = 'waiting_for_retry' and s.worker = p_worker and p_now < s.retry_at + interval '20 milliseconds'
+                   and tasker.others_serve(s, p_namespace, p_now)) is not true
             for no key update of s skip locked
         ), judged as (
             select h.*, t.is_over,

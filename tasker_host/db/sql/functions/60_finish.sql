@@ -20,7 +20,8 @@
 -- Without p_look the queues are not looked at: the worker knows that nothing waits there, and takes only successors.
 --
 -- The last row returned has no step; its summary is {"superseded": [step uuids], "ended": [task uuids],
--- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due}.
+-- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due, "relayed": whether a
+-- relay got an event}.
 
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
@@ -55,6 +56,7 @@ declare
     v_back text[];               -- namespaces with steps that had waited for room
     v_namespaces text[];         -- of what was accepted
     v_stopping uuid[];           -- tasks of which some steps are not to run any more
+    v_relayed boolean := false;  -- whether a relay got an event
 begin
     perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
     if cardinality(array_remove(p_expand::text[], null)) > 0 then
@@ -94,7 +96,9 @@ begin
                 took_ms = o.took_ms,
                 attempts = s.attempts - (o.kind = 'released')::int,
                 retry_at = case when o.kind = 'failed' then v_now + o.retry_after end,
-                worker = null
+                -- Of a step that waits for a retry: who failed. Somebody else is to try it, if there is somebody.
+                worker = case when o.kind = 'failed' and o.retry_after is not null and o.task_state <> 'paused'
+                                   and not o.is_over then p_worker end
             from (
                 select o.*, t.namespace, t.rank, t.aging_us, t.state as task_state,
                        t.state in ('complete', 'error', 'cancelled', 'resolved_manually') as is_over
@@ -185,11 +189,12 @@ begin
             select namespace, msg_id, task_uuid, step_uuid, rank, lane,
                    case when state not in ('enqueued', 'waiting_for_retry') then 'delete'
                         when retry_after is not null or task_state = 'paused' then 'delay' else 'ready' end as change,
-                   case when task_state = 'paused' then 'infinity' else v_now + retry_after end as vt, limit_keys
+                   case when task_state = 'paused' then 'infinity' else v_now + retry_after end as vt, limit_keys,
+                   state = 'waiting_for_retry' as is_retry
             from moved
             union all
             select namespace, msg_id, task_uuid, step_uuid, rank, lane, case when taken then 'insert_taken' else 'insert' end,
-                   case when taken then v_until else v_now end, limit_keys
+                   case when taken then v_until else v_now end, limit_keys, false
             from child where state <> 'pending'
         )
         select namespace,
@@ -207,7 +212,7 @@ begin
                case when bool_or(lane is not null) then array_agg(lane) filter (where change like 'insert%') end
                    as inserted_lane,
                array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
-               coalesce(bool_or(change in ('insert', 'ready')), false) as leaves_work,
+               coalesce(bool_or(change in ('insert', 'ready') or is_retry), false) as leaves_work,
                min(vt) filter (where change = 'delay') as next_due,
                bool_or(limit_keys is not null) as limited,
                (select array_agg(position) from moved) as accepted,
@@ -236,7 +241,7 @@ begin
 
     if p_events is not null and v_accepted is not null then
         if cardinality(v_namespaces) = 1 and cardinality(v_accepted) = cardinality(p_step) then
-            perform tasker.events_send(v_namespaces[1], p_events);
+            v_relayed := tasker.events_send(v_namespaces[1], p_events);
         else
             for v_change in
                 select t.namespace, array_agg(e.event order by e.position) as events
@@ -245,7 +250,7 @@ begin
                 where e.outcome = any (v_accepted)
                 group by t.namespace
             loop
-                perform tasker.events_send(v_change.namespace, v_change.events);
+                v_relayed := tasker.events_send(v_change.namespace, v_change.events) or v_relayed;
             end loop;
         end if;
     end if;
@@ -289,6 +294,7 @@ begin
         'superseded', case when cardinality(v_accepted) = cardinality(p_step) then '{}'
                       else array(select o.step from unnest(p_step) with ordinality as o (step, position)
                                  where o.position <> all (coalesce(v_accepted, '{}'))) end,
-        'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from nullif(v_next, 'infinity') - v_now)))::tasker.claimed;
+        'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from nullif(v_next, 'infinity') - v_now),
+        'relayed', v_relayed))::tasker.claimed;
 end
 $$;

@@ -6,7 +6,7 @@ select s.task_uuid, s.step_uuid, s.name, s.state as current_state, s.state_since
         where p.step_uuid = any (s.parents) and tasker.is_satisfied(p.state, p.if_failed)) as completed_parents,
        coalesce(s.if_failed = 'forgive', false) as optional, s.priority, s.lane as tags,
        (select k.key from tasker.parked k where k.step_uuid = s.step_uuid) as waits_for_limit,
-       s.worker, s.retry_at as next_retry_at, s.took_ms, s.checkpoint, s.result, s.error
+       case when s.state = 'in_progress' then s.worker end as worker, s.retry_at as next_retry_at, s.took_ms, s.checkpoint, s.result, s.error
 from tasker.steps s
 where s.task_uuid = any ($1::uuid[])
 order by s.task_uuid, s.position
