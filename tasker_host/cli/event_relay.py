@@ -94,7 +94,7 @@ def remove(name: str, force: bool, config_root: Path | None, env: str | None, as
     _done(name, "removed", act, config_root, env, as_json=as_json)
 
 
-def _done(  # noqa: PLR0917
+def _done(
     name: str,
     state: str,
     act: Callable[[Database], Awaitable[None]],

@@ -22,21 +22,18 @@ _AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Moment(click.ParamType):
+def _moment(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
     """A time as ISO 8601 (UTC where it does not say), or how long ago: 30m, 12h, 7d."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        if ago := _AGO.fullmatch(value.strip()):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time: write 2026-11-21T08:00:00Z, or 30m, 12h, 7d for how long ago", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if value is None:
+        return None
+    if ago := _AGO.fullmatch(value.strip()):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        wrong = f"{value!r} is no time: write 2026-11-21T08:00:00Z, or 30m, 12h, 7d for how long ago"
+        raise click.BadParameter(wrong, ctx=context, param=option) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _FILTERS = (
@@ -45,8 +42,8 @@ _FILTERS = (
     click.option("--namespace", metavar="NAME", help="Only events of tasks of this namespace."),
     click.option("--task", "task_uuid", type=click.UUID, metavar="UUID", help="Only events of this task."),
     click.option("--id", "event_id", type=click.UUID, metavar="UUID", help="Only this event."),
-    click.option("--since", type=Moment(), metavar="TIME", help="Only later ones: ISO 8601, or 30m, 12h, 7d ago."),
-    click.option("--until", type=Moment(), metavar="TIME", help="Only earlier ones; the same forms."),
+    click.option("--since", callback=_moment, metavar="TIME", help="Only later ones: ISO 8601, or 30m, 12h, 7d ago."),
+    click.option("--until", callback=_moment, metavar="TIME", help="Only earlier ones; the same forms."),
     click.option(
         "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="How many of each queue."
     ),
@@ -155,7 +152,7 @@ def dead(  # noqa: PLR0917 - one parameter an option
     print_dead_events(rows)
 
 
-def _filter(
+def _filter(  # noqa: PLR0917 - one parameter an option
     name: str | None,
     namespace: str | None,
     task_uuid: UUID | None,
