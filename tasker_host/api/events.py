@@ -15,7 +15,7 @@ from tasker_host.db.relays import relays_stats
 
 @dataclass(frozen=True, slots=True)
 class RouterBody:
-    """Events that were published, by the way they went; a broadcast counts once. `routing_errors` is how many failed."""
+    """Events that were published, by the way they went, a broadcast once; `routing_errors` is how many failed."""
 
     total_routed: int
     durable_routed: int

@@ -73,4 +73,4 @@ async def test_tail_says_what_it_was_asked_wrongly(tasks, told):
     assert (unknown.code, unknown.err) == (2, "error: no namespace 'nobody'; there is tests\n")
     wrong = await told("tail", "--name", "order.")
     assert wrong.code == 2
-    assert wrong.err.startswith("error: --name 'order.' has an empty segment; segments are words of a-z")
+    assert wrong.err.startswith("error: --name 'order.' is no pattern of event names: '' is neither a segment")
