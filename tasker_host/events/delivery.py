@@ -124,7 +124,7 @@ class Deliverer:
     # What is said -----------------------------------------------------------------------------------------------------
 
     def _retried(self, taken: Taken, event: DomainEvent, error: str, retry_after: float | None) -> Delivered:
-        answered = retry_after is not None
+        answered = retry_after is not None and retry_after > 0
         if taken.attempt >= self._options.max_attempts:
             said = f"{error} (attempt {taken.attempt} of {self._options.max_attempts})"
             return self._failed(taken, "dead", said, target_ok=answered, event=event)
@@ -132,7 +132,7 @@ class Deliverer:
             taken.attempt,
             self._options.backoff,
             jitter=random.random(),  # noqa: S311 - no secret
-            requested=retry_after,
+            requested=retry_after if answered else None,
         )
         kind: Kind = "held" if answered else "retried"
         return self._failed(taken, kind, error, target_ok=answered, event=event, after=wait)
