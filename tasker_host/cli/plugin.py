@@ -209,10 +209,12 @@ def _details(found: Plugin, config: Config, registry: Registry) -> dict[str, Any
             "version": handler.version,
             "path": handler.path,
             "runs_in": handler.runs_in,
+            "alias_of": handler.alias_of or None,
             "given": [str(injected) for injected in handler.injected],
         }
         for handler in given.handlers
     ]
+    details["resolvers"] = [{"name": one.name, "priority": one.priority} for one in given.resolvers]
     details["templates"] = [
         {
             "template": template.label,
@@ -261,6 +263,7 @@ def _print_details(details: dict[str, Any]) -> None:
     sections = {
         "settings": [f"{s['key']} = {s['value']!r}   # {s['origin']}" for s in details.get("settings", ())],
         "handlers": _handler_lines(details.get("handlers", ())),
+        "resolvers": [f"{one['name']}   priority {one['priority']}" for one in details.get("resolvers", ())],
         "templates": _template_lines(details.get("templates", ())),
         "middleware": details.get("middleware", ()),
         "classifiers": details.get("classifiers", ()),
@@ -277,6 +280,9 @@ def _print_details(details: dict[str, Any]) -> None:
 def _handler_lines(handlers: list[dict[str, Any]]) -> list[str]:
     lines = []
     for handler in handlers:
+        if handler["alias_of"]:
+            lines.append(f"{handler['name']}   another name of {handler['alias_of']}")
+            continue
         where = _WHERE.get(handler["runs_in"], f"in {handler['runs_in']}")
         lines.append(f"{handler['name']} {handler['version']}   {handler['path']}, {where}")
         lines += [f"    {given}" for given in handler["given"]]
