@@ -12,7 +12,7 @@ from tasker_host.cli.plugin_show import counted
 from tasker_host.cli.running import quiet_logs
 from tasker_host.config import Config, load
 from tasker_host.config.settings import AutoMigrate
-from tasker_host.db.database import shown
+from tasker_host.db.dsn import shown
 from tasker_host.db.embedded import default_data_dir
 from tasker_host.db.embedded.binaries import find_binaries
 from tasker_host.db.migrate import status

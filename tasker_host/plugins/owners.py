@@ -15,6 +15,7 @@ HOST_COMMANDS = (
     "db",
     "demo",
     "dlq",
+    "generate",
     "handler",
     "limit",
     "namespace",

@@ -11,7 +11,7 @@ import structlog
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import BatchConfig, Batches, batches_of
-from tasker_host.domain.expansion import NewStep, expand_batches, expand_decision
+from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision
 from tasker_host.domain.result import decision_of
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.domain.states import StepType
@@ -116,7 +116,7 @@ class Registry:
                     step.handler.callable, method=step.handler.method, resolver=step.handler.resolver
                 )
                 check_result = _result_check(step)
-                events = event_plans(step, self.publishers)
+                events = event_plans(template, step, self.publishers)
             except (BindError, InvalidSchema, UnknownPublisher):
                 continue
             check_returned = result_check(handler.returns)
@@ -142,7 +142,7 @@ class Registry:
     def _expander(self, template: TaskTemplate, step: StepDefinition, handler: BoundHandler) -> Expand | None:
         if step.type is StepType.DECISION:
 
-            def decide(result: Any) -> tuple[Any, list[NewStep]]:
+            def decide(result: Any) -> tuple[Any, Expansion]:
                 decision = decision_of(result)
                 made = expand_decision(
                     template,
@@ -156,7 +156,7 @@ class Registry:
             return decide
         if step.type is StepType.BATCHABLE:
 
-            def analyze(result: Any) -> tuple[Any, list[NewStep]]:
+            def analyze(result: Any) -> tuple[Any, Expansion]:
                 batches = batches_of(result)
                 if batches.worker_template is None and handler.worker_template is not None:
                     batches = replace(batches, worker_template=handler.worker_template)
@@ -178,7 +178,7 @@ class Registry:
                 _result_check(step)
             except InvalidSchema as error:
                 problems.append(Problem(where, f"result_schema is itself not valid: {error}"))
-            problems += [Problem(where, problem) for problem in event_problems(step, self.publishers)]
+            problems += [Problem(where, problem) for problem in event_problems(template, step, self.publishers)]
         return tuple(problems)
 
 
