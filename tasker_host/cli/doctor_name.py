@@ -152,7 +152,7 @@ class _Doctor:
     def _missing(self, template: TaskTemplate) -> Iterator[str]:
         for step in template.steps:
             try:
-                self._registry.handlers.find(step.handler.callable, resolver=step.handler.resolver)
+                self._registry.handlers.find(step.handler)
             except BindError:
                 yield step.handler.callable
 
