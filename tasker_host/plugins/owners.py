@@ -16,6 +16,7 @@ HOST_COMMANDS = (
     "db",
     "demo",
     "dlq",
+    "event",
     "generate",
     "handler",
     "limit",
