@@ -109,7 +109,7 @@ class _Reading:
         handler = self.handlers.get(step.name)
         if handler is None or handler.returns is None:
             return None
-        return handler.returns.model_json_schema(mode="serialization")
+        return TypeAdapter(handler.returns).json_schema(mode="serialization")
 
     def _inputs(self, index: int, step: StepDefinition, read: list[Injected]) -> Iterator[Found]:
         if self.template.input_schema is None:

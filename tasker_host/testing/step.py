@@ -19,6 +19,8 @@ from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
 from tasker_host.domain.source import template_from_data
+from tasker_host.events.build import EventOptions, Publication
+from tasker_host.events.hub import Events
 from tasker_host.handlers.bound import bind
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Middleware
@@ -26,6 +28,7 @@ from tasker_host.registry.compose import Defaults, Registry
 from tasker_host.registry.plan import StepPlan
 from tasker_host.testing.given import OWN
 from tasker_host.testing.own_loop import in_own_loop
+from tasker_host.worker.builtin import BuiltIn
 from tasker_host.worker.slots import Slots
 from tasker_host.worker.transaction import StepTransaction
 
@@ -89,9 +92,11 @@ async def run_step_async(
         },
         source="run_step",
     )
-    registry = Registry([bound], [template], Defaults(BackoffPolicy(), timeout_seconds))
+    own = BuiltIn(thread_slots=1, process_slots=1)
+    registry = Registry(
+        [bound], [template], Defaults(BackoffPolicy(), timeout_seconds), executors=own.tasker_executors()
+    )
     plan = replace(registry.plans(template)["step"], expand=_as_value, is_plain=False)
-    slots = _OneSlot(classifiers, middleware)
     task = task_uuid or uuid7()
     step = Claimed(
         step_uuid=step_uuid or uuid7(),
@@ -104,12 +109,17 @@ async def run_step_async(
         max_attempts=max_attempts or max(3, attempt),
         msg_id=1,
         correlation_id=task,
+        parent_correlation_id=None,
         context=dumps({} if input is None else input),
         values=dumps(dict(parents or {})),
         inputs=dumps(_step_inputs(batch)) if batch is not None else None,
         checkpoint=dumps(_as_data(checkpoint)) if checkpoint is not None else None,
     )
-    return await slots.result_of(step, plan)
+    async with own.tasker_lifespan(None):
+        try:
+            return await _OneSlot(classifiers, middleware).result_of(step, plan)
+        finally:
+            await registry.close()
 
 
 class _OneSlot(Slots):
@@ -119,9 +129,8 @@ class _OneSlot(Slots):
         super().__init__(
             self._done,
             transaction=self._no_transaction,
-            committed=lambda _: None,
-            thread_slots=1,
-            process_slots=1,
+            committed=lambda _, __: None,
+            events=Events(EventOptions()),
             result_max_bytes=RESULT_MAX_BYTES,
             classifiers=classifiers,
             middleware=middleware,
@@ -141,7 +150,6 @@ class _OneSlot(Slots):
             raise
         finally:
             overruns.cancel()
-            self.close()
         if self._wanted_database:
             raise NoDatabase("context.transaction() needs a database, and run_step has none: use run_task")
         if outcome.kind == "checkpointed":
@@ -163,7 +171,7 @@ class _OneSlot(Slots):
             self._raised = error
         return super()._outcome_of_raise(running, error, took_ms)
 
-    def _done(self, _: Claimed, outcome: Outcome) -> None:
+    def _done(self, _: Claimed, outcome: Outcome, __: Publication | None) -> None:
         if not self._outcome.done():
             self._outcome.set_result(outcome)
 
