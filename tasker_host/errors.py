@@ -136,7 +136,13 @@ class DatabaseError(TaskerError):
 
 
 class DatabaseUnavailable(DatabaseError):
+    """`retry_after_seconds`: for so long nothing is tried, where that is known."""
+
     code = "DATABASE_UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class DatabaseTooOld(DatabaseError):

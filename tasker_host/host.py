@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from uuid import UUID
 
 import structlog
@@ -69,6 +69,8 @@ class Host:
     false). Without `worker` it submits and watches, but runs no steps and enters no lifespans. Raises PluginError,
     TemplateError and DatabaseError when it cannot start; nothing is left open then.
     """
+
+    worker_class: ClassVar[type[Worker]] = Worker
 
     def __init__(
         self,
@@ -275,8 +277,17 @@ class Host:
         self._stack.push_async_callback(self.submissions.close)
 
     async def _work(self, namespaces: list[str]) -> None:
+        self.worker = self._new_worker(namespaces)
+        if self._grace_ends is not None:
+            self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
+        if self.config.settings.worker.tags:
+            for namespace in namespaces:
+                await self.database.fetch("select tasker.queue_lanes($1)", namespace)
+        await self.worker.run()
+
+    def _new_worker(self, namespaces: list[str]) -> Worker:
         settings = self.config.settings
-        self.worker = Worker(
+        return self.worker_class(
             self._worker_id,
             WorkerOptions(
                 mode=settings.worker.mode,
@@ -305,12 +316,6 @@ class Host:
             on_relayed=self._relayed,
             events=self.events,
         )
-        if self._grace_ends is not None:
-            self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
-        if settings.worker.tags:
-            for namespace in namespaces:
-                await self.database.fetch("select tasker.queue_lanes($1)", namespace)
-        await self.worker.run()
 
     def _heard(self, channel: str) -> None:
         if channel == ENDED:

@@ -23,6 +23,7 @@ OWN_COMMANDS = {
     "handler": "tasker_host.cli.limit:handler",
     "dlq": "tasker_host.cli.dlq:dlq",
     "template": "tasker_host.cli.template:template",
+    "generate": "tasker_host.cli.generate:generate",
     "plugin": "tasker_host.cli.plugin:plugin",
     "config": "tasker_host.cli.config:config",
     "db": "tasker_host.cli.db:db",

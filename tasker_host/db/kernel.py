@@ -52,8 +52,8 @@ class Outcome(NamedTuple):
     metadata: str | None
     expand: str | None = None
     """The steps that a decision or an analyzer adds, as JSON text (`functions/45_expand.sql`)."""
-    events: str | None = None
-    """The durable events that are sent if the outcome counts: a JSON array as text, or None."""
+    events: Sequence[str] = ()
+    """The durable events that are sent if the outcome counts, as JSON texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +184,17 @@ async def steps_finish(
     Outcomes whose lease or attempt is no longer ours change nothing and come back in `.superseded`.
     SQL: `functions/60_finish.sql`.
     """
-    *columns, events = zip(*outcomes, strict=True)
+    *columns, each = zip(*outcomes, strict=True)
+    events = [event for of_one in each for event in of_one] or None
+    event_of = events and [position for position, of_one in enumerate(each, start=1) for _ in of_one]
     return _taken(
         await connection.fetch(
-            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
+            " $17)",
             worker,
             *columns,
-            events if any(events) else None,
+            events,
+            event_of,
             namespaces,
             want,
             lease,

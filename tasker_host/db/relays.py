@@ -139,6 +139,10 @@ async def relay_tidy(database: Database, relay: str) -> None:
     await database.fetchval("select tasker.relay_tidy($1)", relay)
 
 
+async def relay_there(database: Database, relay: str) -> bool:
+    return bool(await database.fetchval("select exists (select from tasker.relays where name = $1)", relay))
+
+
 async def relays_stats(database: Database) -> list[Row]:
     """Every relay that there is or was: its state, what waits and is dead, its counts and its last error.
 

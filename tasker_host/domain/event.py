@@ -53,8 +53,6 @@ class DomainEvent:
         )
 
 
-def traceparent(correlation_id: UUID, step_uuid: UUID, attempt: int) -> str:
+def traceparent(correlation_id: str, step_uuid: str, attempt: int) -> str:
     """A W3C trace context: the correlation is the trace, each attempt at a step a span of its own in it."""
-    trace = f"{correlation_id.int:032x}"
-    span = ((step_uuid.int & 0xFFFF_FFFF_FFFF_FFFF) ^ attempt) or 1
-    return f"00-{trace}-{span:016x}-01"
+    return f"00-{correlation_id.replace('-', '')}-{attempt & 0xFF:02x}{step_uuid.replace('-', '')[18:]}-01"

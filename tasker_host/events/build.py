@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,16 +15,27 @@ import structlog
 from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.event import DomainEvent, traceparent
-from tasker_host.domain.ids import uuid7
+from tasker_host.domain.ids import uuid7_text
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.publishing import Result
 from tasker_host.domain.result import Failed, StepResult, Succeeded
-from tasker_host.hooks.publisher import BoundPublisher, default_payload
+from tasker_host.hooks.publisher import BoundPublisher, EventPublisher, default_payload
 from tasker_host.registry.plan import EventPlan, StepPlan
 
 log = structlog.get_logger("tasker.events")
 
 Fate = Literal["published", "declined", "failed"]
+
+METADATA = frozenset(
+    {
+        "task_uuid", "step_uuid", "step_name", "namespace", "template_name", "template_version", "correlation_id",
+        "parent_correlation_id", "traceparent", "attempt", "max_attempts", "outcome", "fired_at", "fired_by",
+    }
+)  # fmt: skip
+"""What the host itself says in the metadata of an event; a publisher cannot change it."""
+
+MOST_PROBLEMS = 5
+"""Of a payload that does not fit its schema, told in one error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +49,15 @@ class EventOptions:
 
 @dataclass(slots=True)
 class Built:
-    """What became of one declared event; `event` is there when it is published, `error` when it failed."""
+    """What became of one declared event.
+
+    `message` is there when it is published, `event` as well when somebody in this process is to be given it; `error`
+    when it failed.
+    """
 
     plan: EventPlan
     fate: Fate
+    message: str | None = None
     event: DomainEvent | None = None
     error: str = ""
 
@@ -67,19 +84,21 @@ class Builder:
         self, step: Claimed, plan: StepPlan, outcome: Outcome, new_context: Callable[[], StepContext]
     ) -> Publication:
         """The events of `outcome`, which carries the durable ones from now on. Never raises."""
-        happened = result_of(outcome)
-        due = [event for event in plan.events if happened in event.on]
         publication = Publication(step, plan, outcome)
-        if due:
-            source = _Source(publication, happened, new_context, self._options)
-            durable = []
-            for event in due:
-                built, message = await source.built(event)
-                publication.built.append(built)
-                if message is not None and event.is_durable:
-                    durable.append(message)
-            if durable:
-                publication.outcome = outcome._replace(events=f"[{','.join(durable)}]")
+        happened = result_of(outcome)
+        source: _Source | None = None
+        durable = []
+        for event in plan.events:
+            if happened not in event.on:
+                continue
+            if source is None:
+                source = _Source(publication, happened, new_context, self._options)
+            built = source.default(event) if event.publisher is None else await source.asked(event, event.publisher)
+            publication.built.append(built)
+            if built.message is not None and event.is_durable:
+                durable.append(built.message)
+        if durable:
+            publication.outcome = Outcome(*outcome[:-1], durable)
         return publication
 
 
@@ -91,56 +110,58 @@ def result_of(outcome: Outcome) -> Result:
 
 
 class _Source:
-    """What the events of one outcome have in common; what they hardly ever need is made when it is asked for."""
+    """What the events of one outcome have in common; what they hardly ever need is made when it is asked for.
+
+    Messages are put together from JSON texts, most of which are there already: this is paid for every event.
+    """
 
     def __init__(
         self, publication: Publication, happened: Result, new_context: Callable[[], StepContext], options: EventOptions
     ) -> None:
-        step, plan = publication.step, publication.plan
+        step = publication.step
         self._step = step
-        self._plan = plan
+        self._plan = publication.plan
         self._outcome = publication.outcome
         self._new_context = new_context
         self._options = options
         self._context: StepContext | None = None
         self._whole: str | None = None
-        self._base: dict[str, Any] = {
-            "task_uuid": str(step.task_uuid),
-            "step_uuid": str(step.step_uuid),
-            "step_name": step.name,
-            "namespace": step.namespace,
-            "template_name": plan.template.name,
-            "template_version": plan.template.version,
-            "correlation_id": str(step.correlation_id),
-            "parent_correlation_id": None if step.parent_correlation_id is None else str(step.parent_correlation_id),
-            "traceparent": traceparent(step.correlation_id, step.step_uuid, step.attempt),
-            "attempt": step.attempt,
-            "max_attempts": step.max_attempts,
-            "outcome": happened,
-            "fired_at": datetime.now(UTC).isoformat(timespec="microseconds"),
-        }
+        self._now = time.time_ns()
+        step_uuid, correlation = str(step.step_uuid), str(step.correlation_id)
+        parent = "null" if step.parent_correlation_id is None else f'"{step.parent_correlation_id}"'
+        self._ids = f'"task_uuid":"{step.task_uuid}","step_uuid":"{step_uuid}",'
+        self._attempt = (
+            f',"correlation_id":"{correlation}","parent_correlation_id":{parent},'
+            f'"traceparent":"{traceparent(correlation, step_uuid, step.attempt)}",'
+            f'"attempt":{step.attempt},"max_attempts":{step.max_attempts},"outcome":"{happened}",'
+            f'"fired_at":"{_CLOCK.text(self._now)}","fired_by":'
+        )
 
-    async def built(self, event: EventPlan) -> tuple[Built, str | None]:
-        """The event, and its message as JSON text."""
+    def default(self, event: EventPlan) -> Built:
+        """The event as the host's own publisher says it."""
+        try:
+            return self._finished(event, self._default_text(), "")
+        except Exception as error:
+            return Built(event, "failed", error=str(error) if isinstance(error, PublisherError) else error_text(error))
+
+    async def asked(self, event: EventPlan, publisher: BoundPublisher) -> Built:
+        """The event as `publisher` says it."""
         payload: Any = None
         try:
-            if event.publisher is None:
-                return self._finished(event, self._default_text(), {})
-            payload, more = await self._published(event, event.publisher)
+            payload, more = await self._published(event, publisher)
             if payload is None:
-                return Built(event, "declined"), None
-            built, message = self._finished(event, dumps(payload), more)
-            assert built.event is not None
-            if event.publisher.hooks is not None:
-                before = event.publisher.hooks.before_publish
+                return Built(event, "declined")
+            built = self._finished(event, dumps(payload), _members(more))
+            if publisher.hooks is not None:
+                assert built.event is not None
+                before = publisher.hooks.before_publish
                 if not await self._called(before, event.declaration.name, payload, built.event.metadata):
-                    return Built(event, "declined"), None
-            return built, message
+                    return Built(event, "declined")
+            return built
         except BaseException as error:  # plugin code: whatever it raises costs this event and nothing else
-            told = str(error) if isinstance(error, PublisherError) else error_text(error)
-            if event.publisher is not None and event.publisher.hooks is not None:
-                await self._tell_of(error, event, payload)
-            return Built(event, "failed", error=told), None
+            if publisher.hooks is not None:
+                await self._tell_of(error, event, publisher.hooks, payload)
+            return Built(event, "failed", error=str(error) if isinstance(error, PublisherError) else error_text(error))
 
     async def _published(self, event: EventPlan, publisher: BoundPublisher) -> tuple[Any, Mapping[str, Any]]:
         """Payload (None: declined) and additional metadata, as the publisher says."""
@@ -174,54 +195,37 @@ class _Source:
                 f"the publisher took longer than {seconds:g} s (events.publisher_timeout_seconds)"
             ) from None
 
-    async def _tell_of(self, error: BaseException, event: EventPlan, payload: Any) -> None:
-        assert event.publisher is not None
-        assert event.publisher.hooks is not None
+    async def _tell_of(self, error: BaseException, event: EventPlan, hooks: EventPublisher, payload: Any) -> None:
         told = error if isinstance(error, Exception) else RuntimeError(error_text(error))
         try:
-            await self._called(event.publisher.hooks.on_publish_error, event.declaration.name, told, payload)
+            await self._called(hooks.on_publish_error, event.declaration.name, told, payload)
         except BaseException as second:  # plugin code again
             log.warning(
                 "publisher failed to hear of its error", publisher=event.publisher_name, error=error_text(second)
             )
 
-    def _finished(self, event: EventPlan, payload_text: str, more: Mapping[str, Any]) -> tuple[Built, str]:
-        """Checks the payload and makes one event of it, and its message. Raises PublisherError."""
-        declaration = event.declaration
-        payload: Any = None
-        if (
-            event.check is not None
-            or event.is_fast
-            or (event.publisher is not None and event.publisher.hooks is not None)
-        ):
-            payload = loads(payload_text)
-        if event.check is not None and (problems := event.check(payload)):
-            told = "; ".join(map(str, problems[:5]))
-            raise PublisherError(f"the payload does not fit the schema of '{declaration.name}': {told}")
-        metadata = {**more, **self._base, "fired_by": event.publisher_name}
-        whole = self._whole_step() if self._includes_step(event) else None
-        event_id = uuid7()
-        message = "".join(
-            (
-                f'{{"event_id":"{event_id}","event_name":"{declaration.name}","event_version":',
-                dumps(declaration.version),
-                f',"payload":{payload_text},"metadata":',
-                dumps(metadata),
-                f',"step":{whole}}}' if whole is not None else "}",
-            )
+    def _finished(self, event: EventPlan, payload: str, more: str) -> Built:
+        """Checks the payload and makes a message of it; `more` are members of its metadata. Raises PublisherError."""
+        if event.check is not None and (problems := event.check(loads(payload))):
+            told = "; ".join(map(str, problems[:MOST_PROBLEMS]))
+            raise PublisherError(f"the payload does not fit the schema of '{event.declaration.name}': {told}")
+        step = f',"step":{self._whole_step()}' if self._includes_step(event) else ""
+        message = (
+            f'{{"event_id":"{uuid7_text(self._now)}",{event.head},"payload":{payload},'
+            f'"metadata":{{{more}{self._ids}{self._origin(event)}{self._attempt}{event.fired_by}}}{step}}}'
         )
         self._check_size(message)
         if event.is_durable:
             check_storable(message)
-        made = DomainEvent(
-            event_id,
-            declaration.name,
-            payload,
-            metadata,
-            declaration.version,
-            loads(whole) if whole is not None and event.is_fast else None,
-        )
-        return Built(event, "published", made), message
+        is_given = event.is_fast or (event.publisher is not None and event.publisher.hooks is not None)
+        return Built(event, "published", message, DomainEvent.from_message(loads(message)) if is_given else None)
+
+    def _origin(self, event: EventPlan) -> str:
+        step = self._step
+        if step.name == step.template_step:
+            return event.origin
+        own = event.origin.partition(',"namespace":')  # of a batch: its workers have names of their own
+        return f'"step_name":{dumps(step.name)}{own[1]}{own[2]}'
 
     def _check_size(self, message: str) -> None:
         most = self._options.message_max_bytes
@@ -289,6 +293,29 @@ class _Source:
                 ]
             )
         return self._whole
+
+
+def _members(more: Mapping[str, Any]) -> str:
+    """Additional metadata as members of a JSON object; the host's own names are left out."""
+    own = {key: value for key, value in more.items() if key not in METADATA}
+    return f"{dumps(own)[1:-1]}," if own else ""
+
+
+class _Clock:
+    """RFC 3339 texts; of many in the same second only the fraction is made anew."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def text(self, nanoseconds: int) -> str:
+        second, rest = divmod(nanoseconds, 1_000_000_000)
+        if second != self._second:
+            self._second, self._text = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._text}.{rest // 1000:06d}+00:00"
+
+
+_CLOCK = _Clock()
 
 
 def _object(members: Iterable[tuple[str, str]]) -> str:

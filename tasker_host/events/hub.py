@@ -85,8 +85,10 @@ class Events:
         plan = built.plan
         name, publisher = plan.declaration.name, plan.publisher_name
         self.ledger.note(step.namespace, name, publisher, built.fate, built.error)
-        if built.event is not None:
+        if built.fate == "published":
             self.paths[plan.declaration.delivery_mode.value] += 1
+            if built.event is None:
+                return
             if plan.is_fast:
                 self.bus.publish(built.event)
             if (mailbox := self._after.get(publisher)) is not None:

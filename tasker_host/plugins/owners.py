@@ -16,6 +16,7 @@ HOST_COMMANDS = (
     "db",
     "demo",
     "dlq",
+    "generate",
     "handler",
     "limit",
     "namespace",
@@ -41,7 +42,7 @@ class Owners:
 
     def claim(self, contribution: Contribution) -> None:
         """All its names, or none of them. Raises FaultyError naming the owners."""
-        names = list(_names(contribution))
+        names = list(names_of(contribution))
         faults = [
             _taken(hook, kind, name, owner)
             for hook, kind, name in names
@@ -58,7 +59,7 @@ def _taken(hook: str, kind: str, name: str, owner: str) -> Fault:
     return Fault(Stage.NAMES, f"{kind} '{name}' is already given by {owner}", hook, hint)
 
 
-def _names(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
+def names_of(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     """Hook, kind and name of everything that has a name."""
     yield from (("tasker_handlers", "handler", handler.name) for handler in contribution.handlers)
     yield from (("tasker_resolvers", "resolver", resolver.name) for resolver in contribution.resolvers)

@@ -115,6 +115,10 @@ class Roster:
         """What the plugins that work give, in order of their names."""
         return [plugin.contribution for plugin in self.plugins if plugin.contribution is not None]
 
+    def others(self) -> list[Plugin]:
+        """All but the host itself."""
+        return [plugin for plugin in self.plugins if not plugin.is_own]
+
     def plugin(self, name: str) -> Plugin | None:
         return next((plugin for plugin in self.plugins if plugin.name == name), None)
 

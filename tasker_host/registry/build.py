@@ -17,12 +17,17 @@ from tasker_host.registry.compose import Defaults, Registry
 
 def registry_of(roster: Roster, config: Config) -> Registry:
     """Everything that active plugins give, and the templates of `templates.paths`. Raises TemplateError."""
+    return registry_with(roster, config, _own(config, roster.active()))
+
+
+def registry_with(roster: Roster, config: Config, own: Iterable[TaskTemplate] = ()) -> Registry:
+    """Everything that active plugins give, and the user's `own` templates."""
     active = roster.active()
     retry = config.settings.worker.retry
     backoff = BackoffPolicy(retry.backoff, retry.base_ms, retry.max_ms, retry.jitter)
     return Registry(
         [handler for contribution in active for handler in contribution.handlers],
-        [*(template for contribution in active for template in contribution.templates), *_own(config, active)],
+        [*(template for contribution in active for template in contribution.templates), *own],
         Defaults(
             backoff,
             config.settings.worker.handler_timeout_seconds,

@@ -11,7 +11,7 @@ import structlog
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import BatchConfig, Batches, batches_of
-from tasker_host.domain.expansion import NewStep, expand_batches, expand_decision
+from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision
 from tasker_host.domain.result import decision_of
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.domain.states import StepType
@@ -68,7 +68,7 @@ class Registry:
         self._latest: dict[tuple[str, str], str] = {}
         for namespace, name, version in sorted(self._templates, key=lambda key: _ordered(key[2])):
             self._latest[namespace, name] = version
-        self._problems = {key: self._problems_of(template) for key, template in self._templates.items()}
+        self._problems = {key: self._found_in(template) for key, template in self._templates.items()}
 
     async def close(self) -> None:
         """Closes what handlers hold open; none of them runs any more."""
@@ -95,6 +95,10 @@ class Registry:
         key = (namespace, name, version or self.latest_version(namespace, name) or "")
         return self._problems.get(key, ())
 
+    def problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
+        """Why this one of `templates()` is not available; empty when it is."""
+        return self._problems[template.namespace_name, template.name, template.version]
+
     def latest_version(self, namespace: str, name: str) -> str | None:
         """The highest version of a template; None when there is none of that name."""
         return self._latest.get((namespace, name))
@@ -111,9 +115,9 @@ class Registry:
         plans = {}
         for step in template.steps:
             try:
-                handler = self._handler(step)
+                handler = self.handler_of(step)
                 check_result = _result_check(step)
-                events = event_plans(step, self.publishers)
+                events = event_plans(template, step, self.publishers)
             except (BindError, InvalidSchema, UnknownPublisher):
                 continue
             check_returned = result_check(handler.returns)
@@ -136,8 +140,8 @@ class Registry:
             )
         return plans
 
-    def _handler(self, step: StepDefinition) -> BoundHandler:
-        """Raises BindError with everything for which it cannot run the step."""
+    def handler_of(self, step: StepDefinition) -> BoundHandler:
+        """Who runs the step. Raises BindError with everything for which nobody can."""
         handler = self.handlers.find(step.handler)
         if problems := misfits(step, handler, self.executors):
             raise BindError(problems)
@@ -146,7 +150,7 @@ class Registry:
     def _expander(self, template: TaskTemplate, step: StepDefinition, handler: BoundHandler) -> Expand | None:
         if step.type is StepType.DECISION:
 
-            def decide(result: Any) -> tuple[Any, list[NewStep]]:
+            def decide(result: Any) -> tuple[Any, Expansion]:
                 decision = decision_of(result)
                 made = expand_decision(
                     template,
@@ -160,7 +164,7 @@ class Registry:
             return decide
         if step.type is StepType.BATCHABLE:
 
-            def analyze(result: Any) -> tuple[Any, list[NewStep]]:
+            def analyze(result: Any) -> tuple[Any, Expansion]:
                 batches = batches_of(result)
                 if batches.worker_template is None and handler.worker_template is not None:
                     batches = replace(batches, worker_template=handler.worker_template)
@@ -170,19 +174,19 @@ class Registry:
             return analyze
         return None
 
-    def _problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
+    def _found_in(self, template: TaskTemplate) -> tuple[Problem, ...]:
         problems = []
         for step in template.steps:
             where = f"template {template.label}, step '{step.name}'"
             try:
-                self._handler(step)
+                self.handler_of(step)
             except BindError as error:
                 problems += [Problem(where, problem) for problem in error.problems]
             try:
                 _result_check(step)
             except InvalidSchema as error:
                 problems.append(Problem(where, f"result_schema is itself not valid: {error}"))
-            problems += [Problem(where, problem) for problem in event_problems(step, self.publishers)]
+            problems += [Problem(where, problem) for problem in event_problems(template, step, self.publishers)]
         return tuple(problems)
 
 

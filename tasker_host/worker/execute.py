@@ -109,10 +109,10 @@ def _expanded(plan: StepPlan, value: Any) -> tuple[Any, str | None]:
     """The value of a decision or an analyzer, and the steps that it adds."""
     assert plan.expand is not None
     try:
-        value, steps = plan.expand(value)
+        value, made = plan.expand(value)
     except ValueError as error:
         raise _Refused(Failed(str(error), "permanent_error", retryable=False, error_code="EXPANSION_REFUSED")) from None
-    return value, dumps([new.as_json() for new in steps]) if steps else None
+    return value, dumps(made.as_json()) if made else None
 
 
 def _checked_json(plan: StepPlan, value: Any, max_bytes: int, *, is_result: bool) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 import structlog
@@ -59,6 +59,9 @@ LAST_REPORT_SECONDS = 5.0
 class Worker:
     """Takes steps of `namespaces`, runs their handlers, and reports what became of them."""
 
+    slots_class: ClassVar[type[Slots]] = Slots
+    calls_class: ClassVar[type[Calls]] = Calls
+
     def __init__(
         self,
         worker_id: WorkerId,
@@ -86,7 +89,7 @@ class Worker:
         self._plans = plans
         self._on_ended = on_ended
         self._on_relayed = on_relayed
-        self._slots = Slots(
+        self._slots = self.slots_class(
             self._finished,
             transaction=lambda: StepTransaction(self._database, self._finish_on),
             committed=self._committed,
@@ -107,7 +110,7 @@ class Worker:
         self._stop_at: float | None = None
         self._unserved: set[tuple[int, str]] = set()
         self._tags = list(options.tags) or None
-        self._calls = Calls(
+        self._calls = self.calls_class(
             worker_id,
             options,
             database=database,

@@ -41,7 +41,7 @@ class Publications:
             metadata=None,
             retry_after=None,
             expand=None,
-            events=None,
+            events=(),
         )
         publication = self._pending.get((outcome.step_uuid, outcome.attempt))
         if publication is None:

@@ -13,7 +13,7 @@ ONE = {"only": []}
 
 def telling(outcome, *names: str):
     """The outcome with an event for each name."""
-    return outcome._replace(events=json.dumps([{"event_name": name} for name in names]))
+    return outcome._replace(events=[json.dumps({"event_name": name}) for name in names])
 
 
 async def sent(kernel, namespace: str = "tests") -> list[str]:

@@ -17,20 +17,38 @@ begin
 end
 $$;
 
+-- Makes the function that inserts into the queue of one namespace; tasker.events_insert(namespace, events), which is made by
+-- queue_dispatch, calls it. A statement made at every call would cost ten times as much to plan as to run.
+create or replace function tasker.events_install(p_namespace text) returns void
+language plpgsql as $install$
+declare
+    v_table text := format('pgmq.%I', 'q_' || p_namespace || '_domain_events');
+begin
+    perform tasker.events_queue_create(p_namespace);
+    execute format($$
+        create or replace function tasker.%I(p_events jsonb[]) returns void language plpgsql
+        as $body$
+        begin
+            if to_regclass(%L) is null then                    -- somebody dropped it
+                perform tasker.events_queue_create(%L);
+            end if;
+            -- Visible at once to every PGMQ client, all of which look at the real clock.
+            insert into %s (vt, message) select clock_timestamp(), event from unnest(p_events) as e (event);
+        end
+        $body$ $$, 'events_insert:' || p_namespace, v_table, p_namespace, v_table);
+end
+$install$;
+
 -- Sends events of one namespace, in their order, one insert a queue: to that of the namespace, and to those that are bound
 -- to their names. Every durable event goes this way. Returns whether a relay got one.
 drop function if exists tasker.events_send(text, jsonb[]);
 create or replace function tasker.events_send(p_namespace text, p_events jsonb[]) returns boolean
 language plpgsql as $$
 begin
-    perform tasker.events_queue_create(p_namespace);
-    -- Visible at once to every PGMQ client, all of which look at the real clock.
-    execute format('insert into pgmq.%I (vt, message)
-                    select clock_timestamp(), e.event from unnest($1) with ordinality as e (event, position) order by e.position',
-                   'q_' || p_namespace || '_domain_events') using p_events;
+    perform tasker.events_insert(p_namespace, p_events);
     return tasker.events_route(p_namespace, p_events);
 end
 $$;
 
--- Namespaces that were there before their events.
-select tasker.events_queue_create(name) from tasker.namespaces;
+-- After an upgrade of this file, and for namespaces that were there before their events.
+select tasker.events_install(name) from tasker.namespaces;

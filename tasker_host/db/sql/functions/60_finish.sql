@@ -10,7 +10,7 @@
 -- step comes to is kept in enqueued_for_orchestration or enqueued_as_error_for_orchestration; once its task is over, a
 -- failure is final.
 --
--- p_events are the durable events of each outcome, a JSON array or null (see events_send); null altogether when there are
+-- p_events are durable events (see events_send), each of the outcome at that position in p_event_of; null when there are
 -- none, which costs nothing. Those of an outcome that does not count are not sent.
 --
 -- An outcome counts only while its step is in_progress, held by p_worker, at that attempt; otherwise it changes nothing
@@ -25,7 +25,7 @@
 
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
-    p_retry_after interval[], p_metadata json[], p_expand json[], p_events jsonb[],
+    p_retry_after interval[], p_metadata json[], p_expand json[], p_events jsonb[], p_event_of int[],
     p_namespaces text[], p_want int, p_lease interval, p_look boolean, p_tags text[]
 ) returns setof tasker.claimed
 language plpgsql
@@ -54,6 +54,7 @@ declare
     v_ended uuid[];
     v_limited boolean := exists (select from tasker.limits where is_fixed);
     v_back text[];               -- namespaces with steps that had waited for room
+    v_namespaces text[];         -- of the outcomes
     v_stopping uuid[];           -- tasks of which some steps are not to run any more
     v_relayed boolean := false;  -- whether a relay got an event
 begin
@@ -238,16 +239,20 @@ begin
     end loop;
 
     if p_events is not null and v_accepted is not null then
-        for v_change in
-            select t.namespace, array_agg(e.event order by o.position, e.position) as events
-            from unnest(p_task, p_events) with ordinality as o (task_uuid, events, position)
-            join tasker.tasks t on t.task_uuid = o.task_uuid
-            cross join lateral jsonb_array_elements(o.events) with ordinality as e (event, position)
-            where o.events is not null and o.position = any (v_accepted)
-            group by t.namespace
-        loop
-            v_relayed := tasker.events_send(v_change.namespace, v_change.events) or v_relayed;
-        end loop;
+        v_namespaces := array(select distinct t.namespace from tasker.tasks t where t.task_uuid = any (p_task));
+        if cardinality(v_namespaces) = 1 and cardinality(v_accepted) = cardinality(p_step) then
+            v_relayed := tasker.events_send(v_namespaces[1], p_events);
+        else
+            for v_change in
+                select t.namespace, array_agg(e.event order by e.position) as events
+                from unnest(p_events, p_event_of) with ordinality as e (event, outcome, position)
+                join tasker.tasks t on t.task_uuid = p_task[e.outcome]
+                where e.outcome = any (v_accepted)
+                group by t.namespace
+            loop
+                v_relayed := tasker.events_send(v_change.namespace, v_change.events) or v_relayed;
+            end loop;
+        end if;
     end if;
 
     if v_limited then

@@ -1,0 +1,59 @@
+"""What plugins are tested with: one step, a whole task, a task whose worker dies everywhere, a host.
+
+Each name is loaded when it is first used: the pytest plugin, which is always there, costs those nothing who do not
+use it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasker_host.testing.certificate import CrashReport, NotIdempotent
+    from tasker_host.testing.crash import crash_everywhere, crash_everywhere_async
+    from tasker_host.testing.faults import check
+    from tasker_host.testing.outcome import StepRun, TaskRun
+    from tasker_host.testing.stage import StillRunning
+    from tasker_host.testing.step import NoDatabase, run_step, run_step_async
+    from tasker_host.testing.task import run_task, run_task_async
+
+__all__ = [
+    "CrashReport",
+    "NoDatabase",
+    "NotIdempotent",
+    "StepRun",
+    "StillRunning",
+    "TaskRun",
+    "check",
+    "crash_everywhere",
+    "crash_everywhere_async",
+    "run_step",
+    "run_step_async",
+    "run_task",
+    "run_task_async",
+]
+
+_HOMES = {
+    "certificate": ("CrashReport", "NotIdempotent"),
+    "crash": ("crash_everywhere", "crash_everywhere_async"),
+    "faults": ("check",),
+    "outcome": ("StepRun", "TaskRun"),
+    "stage": ("StillRunning",),
+    "step": ("NoDatabase", "run_step", "run_step_async"),
+    "task": ("run_task", "run_task_async"),
+}
+_HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        home = _HOME[name]
+    except KeyError:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'") from None
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,112 @@
+-- What the testing kit adds to its throw-away databases: a clock that can be moved, and a way back.
+
+create schema tasker_kit;
+
+-- The clock: how far it is ahead of the real one. All sessions read it, so all of them see it move.
+create table tasker_kit.clock (ahead interval not null);
+insert into tasker_kit.clock values (interval '0');
+
+create or replace function tasker.now() returns timestamptz
+language sql stable as $$
+    select coalesce(nullif(current_setting('tasker.now', true), '')::timestamptz,
+                    statement_timestamp() + (select ahead from tasker_kit.clock))
+$$;
+
+create function tasker_kit.advance(p_by interval) returns void
+language sql as $$
+    update tasker_kit.clock set ahead = ahead + greatest(p_by, interval '0')
+$$;
+
+-- How long until something happens by itself: a start, a retry, the end of a lease, a deadline; null:
+-- nothing ever will.
+create function tasker_kit.next_due() returns interval
+language sql as $$
+    select min(due) - tasker.now() from (
+        select q.next_due as due from tasker.namespaces n cross join lateral tasker.queue_next(n.name) q
+        union all
+        select d.at from tasker.deadlines d join tasker.tasks t on t.task_uuid = d.task_uuid and t.deadline_at = d.at
+        where t.state not in ('complete', 'error', 'cancelled', 'resolved_manually')
+    ) d
+    where due < 'infinity'
+$$;
+
+-- The way back: every table and sequence is remembered as it is, and put back as it was. Ours is not touched, so the
+-- clock goes on.
+create table tasker_kit.remembered (
+    relation regclass primary key,
+    kind text not null,
+    copy regclass,
+    columns text,
+    last_value bigint,
+    is_called boolean
+);
+
+create function tasker_kit.relations() returns table (relation regclass, kind text)
+language sql stable as $$
+    select c.oid::regclass, c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'S') and c.relpersistence <> 't'
+      and n.nspname not in ('pg_catalog', 'information_schema', 'tasker_kit') and n.nspname not like 'pg\_%'
+$$;
+
+create function tasker_kit.remember() returns void
+language plpgsql as $$
+declare
+    v_one record;
+    v_columns text;
+    v_copy text;
+    v_last bigint;
+    v_called boolean;
+begin
+    for v_one in select copy from tasker_kit.remembered where copy is not null loop
+        execute format('drop table %s', v_one.copy);
+    end loop;
+    delete from tasker_kit.remembered;
+    for v_one in select * from tasker_kit.relations() loop
+        if v_one.kind = 'S' then
+            execute format('select last_value, is_called from %s', v_one.relation) into v_last, v_called;
+            insert into tasker_kit.remembered values (v_one.relation, 'S', null, null, v_last, v_called);
+            continue;
+        end if;
+        v_columns := (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
+                      where attrelid = v_one.relation and attnum > 0 and not attisdropped and attgenerated = '');
+        v_copy := format('tasker_kit.%I', 'copy_' || v_one.relation::oid);
+        execute format('create unlogged table %s as select %s from only %s', v_copy, v_columns, v_one.relation);
+        insert into tasker_kit.remembered values (v_one.relation, 'r', v_copy::regclass, v_columns);
+    end loop;
+end
+$$;
+
+create function tasker_kit.restore() returns void
+language plpgsql
+set session_replication_role = replica      -- no trigger fires and no key is checked: all becomes again what it was
+as $$
+declare
+    v_one record;
+begin
+    for v_one in select relation from tasker_kit.relations() where relation not in (select relation from tasker_kit.remembered)
+                 and kind = 'r' loop
+        execute format('drop table if exists %s cascade', v_one.relation);
+    end loop;
+    for v_one in select r.*, c.reltuples from tasker_kit.remembered r join pg_class c on c.oid = r.relation loop
+        if v_one.kind = 'S' then
+            perform setval(v_one.relation, v_one.last_value, v_one.is_called);
+        else
+            execute format('delete from only %s', v_one.relation);
+            execute format('insert into %s (%s) overriding system value select %s from %s',
+                           v_one.relation, v_one.columns, v_one.columns, v_one.copy);
+        end if;
+    end loop;
+end
+$$;
+
+-- What a run left behind, for comparison: tables that are not ours, without the columns that count by themselves.
+create function tasker_kit.user_tables() returns table (name text, columns text)
+language sql stable as $$
+    select r.relation::text,
+           (select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+            from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+            where a.attrelid = r.relation and a.attnum > 0 and not a.attisdropped and a.attidentity = ''
+              and coalesce(pg_get_expr(d.adbin, d.adrelid), '') not like 'nextval(%')
+    from tasker_kit.relations() r join pg_class c on c.oid = r.relation join pg_namespace n on n.oid = c.relnamespace
+    where r.kind = 'r' and n.nspname not in ('tasker', 'pgmq') order by 1
+$$;

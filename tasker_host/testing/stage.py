@@ -1,0 +1,246 @@
+"""A real host on a throw-away database, whose clock can be moved and whose worker can be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from tasker_host.db.database import dropped
+from tasker_host.db.queries import tasks_get, tasks_unsettled
+from tasker_host.domain.ids import WorkerId
+from tasker_host.domain.request import request_from_data
+from tasker_host.domain.template import TaskTemplate
+from tasker_host.errors import PluginError, Problem, TemplateError
+from tasker_host.handlers.bound import bind
+from tasker_host.host import Host
+from tasker_host.orchestration.catalog import Catalog
+from tasker_host.plugins import Roster, load_plugins
+from tasker_host.registry.build import registry_of
+from tasker_host.testing.given import Given, Template, request_for
+from tasker_host.testing.moments import KitWorker, Moments
+from tasker_host.testing.server import Databases
+from tasker_host.worker.loop import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asyncpg import Connection
+
+HORIZON = timedelta(days=400)
+"""How far the clock of a task that never comes to rest is moved."""
+
+
+class StillRunning(AssertionError):
+    """A task did not come to rest in time; the message says where it stands."""
+
+
+class KitHost(Host):
+    """A host whose worker can die: another one, with handlers made anew, then takes its place."""
+
+    worker_class: ClassVar[type[Worker]] = KitWorker
+
+    def __init__(self, given: Given, dsn: str) -> None:
+        super().__init__(given.configuration(dsn), plugins=given.plugins, entry_points=given.entry_points)
+        self.moments = Moments()
+        self.quiet = asyncio.Event()
+        """Set while the worker, whichever it is, has nothing to do."""
+        self.lives = 0
+        self._born = asyncio.Event()
+        self._given = given
+        self._lines: list[Connection] = []
+
+    @property
+    def kit_worker(self) -> KitWorker:
+        assert isinstance(self.worker, KitWorker)
+        return self.worker
+
+    async def _start(self) -> None:
+        self._stack.push_async_callback(self._hang_up)
+        await super()._start()
+        check_roster(self.roster)
+
+    async def _hang_up(self) -> None:
+        for line in self._lines:
+            await dropped(line)
+
+    def _new_worker(self, namespaces: list[str]) -> Worker:
+        self.lives += 1
+        self._worker_id = WorkerId(f"worker-{self.lives}")
+        worker = super()._new_worker(namespaces)
+        assert isinstance(worker, KitWorker)
+        self._born.set()
+        worker.attach(self.moments, self._lines, self.quiet)
+        return worker
+
+    async def _work(self, namespaces: list[str]) -> None:
+        while True:
+            self.moments.died.clear()
+            life = asyncio.create_task(super()._work(namespaces))
+            death = asyncio.create_task(self.moments.died.wait())
+            try:
+                await asyncio.wait({life, death}, return_when=asyncio.FIRST_COMPLETED)
+                if life.done():
+                    return life.result()
+            finally:
+                # Its loop before its handlers: what these come to now, nobody is to hear.
+                for task in (life, death):
+                    task.cancel()
+                await asyncio.gather(life, death, return_exceptions=True)
+            await self.kit_worker.kill()
+            self._renew()
+
+    def _renew(self) -> None:
+        """What another process would have: handlers of its own. Modules stay as they are."""
+        self.roster = load_plugins(
+            self.config, bind=bind, extra=self._given.plugins, entry_points=self._given.entry_points
+        )
+        self.registry = registry_of(self.roster, self.config)
+        self.catalog = Catalog(self.database, self.registry)
+
+    async def reborn(self) -> None:
+        """Ends the worker, which is quiet, and waits until another one is there."""
+        self._born.clear()
+        self.moments.died.set()
+        await self._born.wait()
+
+
+def check_roster(roster: Roster) -> None:
+    """In a test a plugin that gives nothing is an error. Raises PluginError."""
+    problems = [Problem(f"plugin '{plugin.name}'", str(fault)) for plugin in roster.faulty() for fault in plugin.faults]
+    if problems:
+        raise PluginError("plugins cannot be used", problems)
+
+
+class Stage:
+    """Tasks run here. `moved` is how far the clock is ahead."""
+
+    def __init__(self, host: KitHost, *, horizon: timedelta = HORIZON) -> None:
+        self.host = host
+        self.moved = timedelta()
+        self._horizon = horizon
+
+    @property
+    def dsn(self) -> str:
+        return self.host.database.dsn
+
+    def templates(self) -> list[TaskTemplate]:
+        return self.host.registry.templates()
+
+    async def submit(self, template: Template, context: Any, fields: Mapping[str, Any]) -> UUID:
+        """A new task. Raises RequestError."""
+        named = request_for(template, self.templates())
+        return await self.host.submissions.submit(request_from_data({**named, "context": context or {}, **fields}))
+
+    async def rest(self, tasks: Sequence[UUID], *, timeout_seconds: float) -> None:
+        """Moves the clock until nothing more happens to `tasks` by itself.
+
+        Raises StillRunning after so many real seconds, or a year of the clock.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._rest(tasks)
+        except TimeoutError:
+            raise StillRunning(
+                f"after {timeout_seconds:g} s the task is not at rest: {await self.told(tasks)}; handlers run in real"
+                " time: give a larger timeout_seconds, or let the step have a timeout_seconds of its own"
+            ) from None
+
+    async def _rest(self, tasks: Sequence[UUID]) -> None:
+        begun = self.moved
+        while True:
+            await self.host.quiet.wait()
+            if not await tasks_unsettled(self.host.database, tasks):
+                return
+            due: timedelta | None = await self.host.database.fetchval("select tasker_kit.next_due()")
+            if due is None:
+                return
+            if self.moved - begun > self._horizon:
+                raise StillRunning(f"after {self._horizon.days} days of the clock: {await self.told(tasks)}")
+            await self.advance(due)
+
+    async def advance(self, by: timedelta) -> None:
+        """Moves the clock, and lets happen what is due then: retries, starts, ends of leases, deadlines."""
+        by = max(by, timedelta()) + timedelta(milliseconds=1)
+        self.moved += by
+        await self.host.database.fetchval("select tasker_kit.advance($1)", by)
+        await self.host.sweeper.enforce_deadlines()
+        self.host.kit_worker.move()
+
+    async def told(self, tasks: Sequence[UUID]) -> str:
+        rows = await tasks_get(self.host.database, tasks)
+        return "; ".join(
+            f"{row['namespace']}/{row['name']} is {row['status']}: "
+            + ", ".join(f"{step['name']} {step['current_state']}" for step in row["steps"])
+            for row in rows
+        )
+
+
+@asynccontextmanager
+async def staged(given: Given, databases: Databases, *, setup: Any = None) -> AsyncIterator[Stage]:
+    """A host with these plugins, on a database of its own that is gone afterwards.
+
+    `setup` is SQL, or a function of a connection, for what the handlers need there. While it runs, DATABASE_URL is that
+    database. Raises PluginError, TemplateError, DatabaseError.
+    """
+    dsn = await asyncio.to_thread(databases.new)
+    try:
+        with _environment("DATABASE_URL", dsn):
+            host = KitHost(given, dsn)
+            if setup is not None:
+                await _set_up(dsn, setup)
+            async with host:
+                if not host.catalog.namespaces():
+                    raise _nothing_to_run(host)
+                yield Stage(host)
+    finally:
+        databases.drop(dsn)
+
+
+def _nothing_to_run(host: KitHost) -> TemplateError:
+    problems = [
+        problem
+        for template in host.registry.templates()
+        for problem in host.registry.problems(template.namespace_name, template.name, template.version)
+    ]
+    if not problems:
+        problems = [Problem("", "no plugin gives a template: give the template itself, or the plugin that has it")]
+    return TemplateError("there is no template that can run", problems)
+
+
+async def _set_up(dsn: str, setup: Any) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(dsn)
+    try:
+        for one in [setup] if isinstance(setup, str) or callable(setup) else _listed(setup):
+            if isinstance(one, str):
+                await connection.execute(one)
+            else:
+                made = one(connection)
+                if asyncio.iscoroutine(made):
+                    await made
+    finally:
+        await connection.close()
+
+
+def _listed(setup: Iterable[Any]) -> list[Any]:
+    return list(setup)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    # A handler that finds its database by the environment must find this one, and never the machine's own.
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
