@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _WHERE = {"loop": "on the loop", "thread": "in a thread", "process": "in a process"}
 
-_SHOWN_BY_ITSELF = {"plugin", "settings", "handlers", "templates", "lifespan", "warnings"}
+_SHOWN_BY_ITSELF = {"plugin", "settings", "handlers", "resolvers", "templates", "lifespan", "warnings"}
 
 
 def counted(gives: Mapping[str, int]) -> str:
@@ -66,6 +66,7 @@ def details(found: Plugin, config: Config, registry: Registry) -> dict[str, Any]
         }
         for handler in given.handlers
     ]
+    told["resolvers"] = [{"name": one.name, "priority": one.priority} for one in given.resolvers]
     told["templates"] = [
         {
             "template": template.label,
@@ -143,6 +144,7 @@ def print_details(told: Mapping[str, Any]) -> None:
     lines: dict[str, Iterable[str]] = {
         "settings": [f"{s['key']} = {s['value']!r}   # {s['origin']}" for s in told["settings"]],
         "handlers": _handler_lines(told["handlers"]),
+        "resolvers": [f"{one['name']}   priority {one['priority']}" for one in told["resolvers"]],
         "templates": _template_lines(told["templates"]),
     }
     lines |= {kind: names for kind, names in told.items() if kind not in lines and _is_names(names)}

@@ -137,6 +137,7 @@ class Registry:
                 check_result=check_result,
                 expand=expand,
                 events=events,
+                asks_publishers=any(event.publisher is not None for event in events),
             )
         return plans
 
