@@ -152,7 +152,7 @@ class _Doctor:
     def _missing(self, template: TaskTemplate) -> Iterator[str]:
         for step in template.steps:
             try:
-                self._registry.handlers.find(step.handler)
+                self._registry.handlers.find(step.handler.model_copy(update={"method": None}))
             except BindError:
                 yield step.handler.callable
 
