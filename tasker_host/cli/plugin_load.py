@@ -45,7 +45,7 @@ def only(config: Config, module: str, name: str | None) -> Roster:
     except FaultyError as error:
         from tasker_host.plugins.candidate import GIVEN
 
-        return Roster((Plugin(name, Status.FAILED, GIVEN, module=module, faults=error.faults),))
+        return Roster((Plugin(name, Status.ACTIVE, GIVEN, module=module).failed(*error.faults),))
     return roster_of(config, {name: imported})
 
 
