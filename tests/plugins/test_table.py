@@ -278,3 +278,34 @@ async def test_submitting_what_names_handlers_that_nobody_gives_is_409_with_the_
         "no handler named 'shop.price'",
         "no handler named 'cards.charge'",
     ]
+
+
+def test_what_plugins_print_does_not_get_between_the_data(install, host_file):
+    source = "print('imported')\n" + hook("tasker_handlers", "print('asked'); return []")
+    install("talks", source)
+    file = host_file("")
+    for verb in ("list", "check"):
+        told = command("plugin", verb, "--json", "--config", file)
+        assert [plugin["name"] for plugin in json.loads(told.stdout)["plugins"]] == ["examples", "talks"]
+    assert "asked" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("toml", "told"),
+    [
+        ("", "[plugins.pay.settings] key: "),
+        ("[plugins.pay.settings]\nkey = 5\n", "[plugins.pay.settings] key: must be text; quote it (got 5)"),
+        ("[plugins.pay.settings]\nkey = 'x'\nkye = 'y'\n", "kye: unknown key; did you mean 'key'?"),
+    ],
+)
+def test_settings_that_do_not_fit_are_told_with_their_key(install, roster, toml, told):
+    install(
+        "pay",
+        "import pydantic\nfrom tasker_host import hookimpl\n"
+        "class Settings(pydantic.BaseModel):\n    key: str\n"
+        "@hookimpl\ndef tasker_settings():\n    return Settings\n",
+    )
+    status, fault = only_fault(roster(toml), "pay")
+    assert (status, fault.stage) == (Status.FAILED, Stage.SETTINGS)
+    assert told in fault.error
+    assert fault.hint == "correct it in the configuration"
