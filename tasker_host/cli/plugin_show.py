@@ -82,6 +82,7 @@ def print_details(told: Mapping[str, Any]) -> None:
     lines: dict[str, Iterable[str]] = {
         "settings": [f"{s['key']} = {s['value']!r}   # {s['origin']}" for s in told["settings"]],
         "handlers": _handler_lines(told["handlers"]),
+        "resolvers": [f"{one['name']}   priority {one['priority']}" for one in told["resolvers"]],
         "templates": _template_lines(told["templates"]),
     }
     lines |= {kind: names for kind, names in told.items() if kind not in lines and _is_names(names)}
@@ -100,6 +101,9 @@ def _is_names(value: Any) -> bool:
 def _handler_lines(handlers: list[dict[str, Any]]) -> list[str]:
     lines = []
     for handler in handlers:
+        if handler["alias_of"]:
+            lines.append(f"{handler['name']}   another name of {handler['alias_of']}")
+            continue
         where = _WHERE.get(handler["runs_in"], f"in {handler['runs_in']}")
         lines.append(f"{handler['name']} {handler['version']}   {handler['path']}, {where}")
         lines += [f"    {given}" for given in handler["given"]]

@@ -9,7 +9,7 @@ from tasker_host.errors import Problem
 from tasker_host.plugins import Contribution, Plugin
 from tasker_host.registry.compose import Registry
 
-_SHOWN_BY_ITSELF = {"plugin", "settings", "handlers", "templates", "lifespan", "warnings"}
+_SHOWN_BY_ITSELF = {"plugin", "settings", "handlers", "resolvers", "templates", "lifespan", "warnings"}
 
 
 def summary(found: Plugin) -> dict[str, Any]:
@@ -43,10 +43,12 @@ def given_by(given: Contribution, registry: Registry) -> dict[str, Any]:
                 "version": handler.version,
                 "path": handler.path,
                 "runs_in": handler.runs_in,
+                "alias_of": handler.alias_of or None,
                 "given": [str(injected) for injected in handler.injected],
             }
             for handler in given.handlers
         ],
+        "resolvers": [{"name": one.name, "priority": one.priority} for one in given.resolvers],
         "templates": [
             {
                 "template": template.label,

@@ -14,7 +14,7 @@ from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.backoff import BackoffPolicy
 from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.expansion import Expansion
+from tasker_host.domain.expansion import NewStep
 from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
@@ -92,12 +92,11 @@ async def run_step_async(
         },
         source="run_step",
     )
-    built_in = BuiltIn(thread_slots=1, process_slots=1)
+    own = BuiltIn(thread_slots=1, process_slots=1)
     registry = Registry(
-        [bound], [template], Defaults(BackoffPolicy(), timeout_seconds), executors=built_in.tasker_executors()
+        [bound], [template], Defaults(BackoffPolicy(), timeout_seconds), executors=own.tasker_executors()
     )
     plan = replace(registry.plans(template)["step"], expand=_as_value, is_plain=False)
-    slots = _OneSlot(classifiers, middleware)
     task = task_uuid or uuid7()
     step = Claimed(
         step_uuid=step_uuid or uuid7(),
@@ -116,8 +115,11 @@ async def run_step_async(
         inputs=dumps(_step_inputs(batch)) if batch is not None else None,
         checkpoint=dumps(_as_data(checkpoint)) if checkpoint is not None else None,
     )
-    async with built_in.tasker_lifespan(None):
-        return await slots.result_of(step, plan)
+    async with own.tasker_lifespan(None):
+        try:
+            return await _OneSlot(classifiers, middleware).result_of(step, plan)
+        finally:
+            await registry.close()
 
 
 class _OneSlot(Slots):
@@ -127,7 +129,7 @@ class _OneSlot(Slots):
         super().__init__(
             self._done,
             transaction=self._no_transaction,
-            committed=lambda *_: None,
+            committed=lambda _, __: None,
             events=Events(EventOptions()),
             result_max_bytes=RESULT_MAX_BYTES,
             classifiers=classifiers,
@@ -191,11 +193,11 @@ def _told(outcome: Outcome) -> Failed:
     )
 
 
-def _as_value(result: Any) -> tuple[Any, Expansion]:
+def _as_value(result: Any) -> tuple[Any, list[NewStep]]:
     """Of decisions and batches what their step keeps; which steps these make, a template would say."""
     if isinstance(result, BatchConfig):
         result = result.batches()
-    return (result.as_value() if isinstance(result, Decision | Batches) else result), Expansion()
+    return (result.as_value() if isinstance(result, Decision | Batches) else result), []
 
 
 def _step_inputs(batch: Cursor | BatchWorkerContext | Mapping[str, Any]) -> dict[str, Any]:

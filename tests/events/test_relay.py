@@ -65,6 +65,7 @@ async def until(true: Callable[[], Awaitable[Any] | Any], timeout_seconds: float
 
 @pytest.fixture
 async def bound(database: Database) -> Database:
+    await database.fetch("select tasker.namespace_create('tests')")
     await register(database, "p", Relay("erp", ["#"], print))
     return database
 
