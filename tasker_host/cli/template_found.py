@@ -88,8 +88,7 @@ class Templates:
         from tasker_host.templates.reading import Known
 
         def handler(step: StepDefinition) -> BoundHandler:
-            asked = step.handler
-            return self.registry.handlers.find(asked.callable, method=asked.method, resolver=asked.resolver)
+            return self.registry.handlers.find(step.handler)
 
         return Known(handler, frozenset(self.registry.publishers) | {DEFAULT})
 
