@@ -1,4 +1,4 @@
-"""What such systems are known to suffer from: lost wake-ups, cut connections, poison, open transactions of strangers."""
+"""What such systems are known to suffer from: lost wake-ups, cut connections, poison, transactions of strangers."""
 
 from __future__ import annotations
 
