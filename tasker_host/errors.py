@@ -14,6 +14,8 @@ TaskerError
 │   ├── StepNotFound          no step of that uuid or name                         STEP_NOT_FOUND
 │   ├── DeadLetterNotFound    no dead letter of that uuid, or of that task         DEAD_LETTER_NOT_FOUND
 │   ├── DeadLetterExists      the task has one that is pending                     DEAD_LETTER_EXISTS
+│   ├── RelayNotFound         no relay of that name                                RELAY_NOT_FOUND
+│   ├── RelayNotEmpty         events wait in it, or are dead, and would be lost    RELAY_NOT_EMPTY
 │   └── IllegalMove           the state of a task or step does not allow it        MOVE_ILLEGAL
 ├── DatabaseError             the database cannot be used
 │   ├── DatabaseUnavailable   not reachable, or the connection was lost            DATABASE_UNAVAILABLE
@@ -125,6 +127,14 @@ class DeadLetterNotFound(RequestError):
 
 class DeadLetterExists(RequestError):
     code = "DEAD_LETTER_EXISTS"
+
+
+class RelayNotFound(RequestError):
+    code = "RELAY_NOT_FOUND"
+
+
+class RelayNotEmpty(RequestError):
+    code = "RELAY_NOT_EMPTY"
 
 
 class IllegalMove(RequestError):

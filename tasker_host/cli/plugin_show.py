@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _WHERE = {"loop": "on the loop", "thread": "in a thread", "process": "in a process"}
 
-_SHOWN_BY_ITSELF = {"plugin", "settings", "handlers", "templates", "lifespan", "warnings"}
+_SHOWN_BY_ITSELF = {"plugin", "settings", "handlers", "resolvers", "templates", "lifespan", "warnings"}
 
 
 def counted(gives: Mapping[str, int]) -> str:
@@ -61,10 +61,12 @@ def details(found: Plugin, config: Config, registry: Registry) -> dict[str, Any]
             "version": handler.version,
             "path": handler.path,
             "runs_in": handler.runs_in,
+            "alias_of": handler.alias_of or None,
             "given": [str(injected) for injected in handler.injected],
         }
         for handler in given.handlers
     ]
+    told["resolvers"] = [{"name": one.name, "priority": one.priority} for one in given.resolvers]
     told["templates"] = [
         {
             "template": template.label,
@@ -142,6 +144,7 @@ def print_details(told: Mapping[str, Any]) -> None:
     lines: dict[str, Iterable[str]] = {
         "settings": [f"{s['key']} = {s['value']!r}   # {s['origin']}" for s in told["settings"]],
         "handlers": _handler_lines(told["handlers"]),
+        "resolvers": [f"{one['name']}   priority {one['priority']}" for one in told["resolvers"]],
         "templates": _template_lines(told["templates"]),
     }
     lines |= {kind: names for kind, names in told.items() if kind not in lines and _is_names(names)}
@@ -160,6 +163,9 @@ def _is_names(value: Any) -> bool:
 def _handler_lines(handlers: list[dict[str, Any]]) -> list[str]:
     lines = []
     for handler in handlers:
+        if handler["alias_of"]:
+            lines.append(f"{handler['name']}   another name of {handler['alias_of']}")
+            continue
         where = _WHERE.get(handler["runs_in"], f"in {handler['runs_in']}")
         lines.append(f"{handler['name']} {handler['version']}   {handler['path']}, {where}")
         lines += [f"    {given}" for given in handler["given"]]

@@ -87,7 +87,7 @@ def show(target: str, as_yaml: bool, config_root: Path | None, env: str | None, 
 
 
 @template.command("check")
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, metavar="[TARGETS...]")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option("--alone", is_flag=True, help="Without plugins: say nothing of handlers and what they read.")
 @config_options

@@ -84,13 +84,14 @@ class Templates:
     @property
     def known(self) -> Known:
         from tasker_host.domain.template import StepDefinition
+        from tasker_host.hooks.publisher import DEFAULT
         from tasker_host.templates.reading import Known
 
         def handler(step: StepDefinition) -> BoundHandler:
             asked = step.handler
             return self.registry.handlers.find(asked.callable, method=asked.method, resolver=asked.resolver)
 
-        return Known(handler)
+        return Known(handler, frozenset(self.registry.publishers) | {DEFAULT})
 
     def all(self) -> list[Source]:
         """What plugins give, then the user's own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tasker_host.hooks.records import CLASSES, NAMES
 from tasker_host.plugins.fault import Fault, FaultyError, Stage
 from tasker_host.plugins.roster import OWN, Contribution
 
@@ -15,6 +16,7 @@ HOST_COMMANDS = (
     "db",
     "demo",
     "dlq",
+    "generate",
     "handler",
     "limit",
     "namespace",
@@ -35,6 +37,7 @@ class Owners:
 
     def __init__(self) -> None:
         self._owners = {("health check", name): _HOST for name in HOST_CHECKS}
+        self._owners |= {("resolver", name): _HOST for name in (NAMES, CLASSES)}
         self._owners |= {("command", name): _HOST for name in HOST_COMMANDS}
 
     def claim(self, contribution: Contribution) -> None:
@@ -59,6 +62,7 @@ def _taken(hook: str, kind: str, name: str, owner: str) -> Fault:
 def names_of(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     """Hook, kind and name of everything that has a name."""
     yield from (("tasker_handlers", "handler", handler.name) for handler in contribution.handlers)
+    yield from (("tasker_resolvers", "resolver", resolver.name) for resolver in contribution.resolvers)
     yield from (("tasker_templates", "template", template.label) for template in contribution.templates)
     yield from (("tasker_middleware", "middleware", middleware.name) for middleware in contribution.middleware)
     yield from (("tasker_executors", "executor", executor.name) for executor in contribution.executors)

@@ -15,7 +15,7 @@ from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import PluginError, Problem
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
-from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Subscriber
+from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Resolver, Subscriber
 from tasker_host.hooks.relay import Relay
 from tasker_host.plugins.fault import Fault
 
@@ -45,6 +45,7 @@ class Contribution:
     plugin: str
     settings: BaseModel | None = None
     handlers: tuple[BoundHandler, ...] = ()
+    resolvers: tuple[Resolver, ...] = ()
     templates: tuple[TaskTemplate, ...] = ()
     middleware: tuple[Middleware, ...] = ()
     classifiers: tuple[Classifier, ...] = ()
@@ -62,6 +63,7 @@ class Contribution:
         """How many of what, leaving out what there is none of: `{"handlers": 2, "templates": 1}`."""
         counts = {
             "handlers": len(self.handlers),
+            "resolvers": len(self.resolvers),
             "templates": len(self.templates),
             "middleware": len(self.middleware),
             "classifiers": len(self.classifiers),

@@ -54,7 +54,7 @@ declare
     v_ended uuid[];
     v_limited boolean := exists (select from tasker.limits where is_fixed);
     v_back text[];               -- namespaces with steps that had waited for room
-    v_namespaces text[];         -- of the outcomes
+    v_namespaces text[];         -- of what was accepted
     v_stopping uuid[];           -- tasks of which some steps are not to run any more
     v_relayed boolean := false;  -- whether a relay got an event
 begin
@@ -233,13 +233,13 @@ begin
         v_ended := v_change.ended;
         v_limited := v_limited or v_change.limited;
         v_stopping := v_change.stopping;
+        v_namespaces := v_namespaces || v_change.namespace;
         if v_change.leaves_work then
             v_left := v_left || v_change.namespace;
         end if;
     end loop;
 
     if p_events is not null and v_accepted is not null then
-        v_namespaces := array(select distinct t.namespace from tasker.tasks t where t.task_uuid = any (p_task));
         if cardinality(v_namespaces) = 1 and cardinality(v_accepted) = cardinality(p_step) then
             v_relayed := tasker.events_send(v_namespaces[1], p_events);
         else
