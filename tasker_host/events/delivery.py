@@ -147,16 +147,17 @@ class Deliverer:
         event: DomainEvent | None = None,
         after: float | None = None,
     ) -> Delivered:
-        tell = log.warning if after is not None else log.error
-        tell(
-            "event not delivered, it is tried again" if after is not None else "event not delivered, given up",
-            relay=self._relay.name,
-            event_id=None if event is None else str(event.event_id),
-            event_name=None if event is None else event.event_name,
-            attempt=taken.attempt,
-            retry_in_seconds=None if after is None else round(after, 3),
-            error=error,
-        )
+        told = {
+            "relay": self._relay.name,
+            "event_id": None if event is None else str(event.event_id),
+            "event_name": None if event is None else event.event_name,
+            "attempt": taken.attempt,
+            "error": error,
+        }
+        if after is None:
+            log.error("event not delivered, given up", **told)
+        else:
+            log.warning("event not delivered, it is tried again", **told, retry_in_seconds=round(after, 3))
         wait = None if after is None else timedelta(seconds=after)
         return Delivered(Verdict(taken.msg_id, taken.attempt, kind, wait, error[:MOST_ERROR_CHARACTERS]), target_ok)
 
