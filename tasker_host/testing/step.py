@@ -92,12 +92,11 @@ async def run_step_async(
         },
         source="run_step",
     )
-    built_in = BuiltIn(thread_slots=1, process_slots=1)
+    own = BuiltIn(thread_slots=1, process_slots=1)
     registry = Registry(
-        [bound], [template], Defaults(BackoffPolicy(), timeout_seconds), executors=built_in.tasker_executors()
+        [bound], [template], Defaults(BackoffPolicy(), timeout_seconds), executors=own.tasker_executors()
     )
     plan = replace(registry.plans(template)["step"], expand=_as_value, is_plain=False)
-    slots = _OneSlot(classifiers, middleware)
     task = task_uuid or uuid7()
     step = Claimed(
         step_uuid=step_uuid or uuid7(),
@@ -116,8 +115,11 @@ async def run_step_async(
         inputs=dumps(_step_inputs(batch)) if batch is not None else None,
         checkpoint=dumps(_as_data(checkpoint)) if checkpoint is not None else None,
     )
-    async with built_in.tasker_lifespan(None):
-        return await slots.result_of(step, plan)
+    async with own.tasker_lifespan(None):
+        try:
+            return await _OneSlot(classifiers, middleware).result_of(step, plan)
+        finally:
+            await registry.close()
 
 
 class _OneSlot(Slots):
