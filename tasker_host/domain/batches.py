@@ -11,8 +11,8 @@ OUTCOME = "batch_processing_outcome"
 """The key under which an analyzer's value holds its batches."""
 
 MOST_CURSORS = 256
-"""Cursors that are kept in the value of an analyzer. Every worker is given that value, and has its own cursor in any case:
-of ten thousand batches each would be handed all ten thousand."""
+"""Cursors that are kept in the value of an analyzer. Every worker is given that value, and has its own cursor in any
+case: of ten thousand batches each would be handed all ten thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def batches_of(value: Any) -> Batches:
 
 
 def kept_value(value: Any, batches: Batches) -> Any:
-    """The value of an analyzer's step that returned `value`, which asked for `batches`: without more cursors than are kept."""
+    """What the step of an analyzer keeps that returned `value`, which asked for `batches`: no more cursors than that."""
     if isinstance(value, Batches | BatchConfig):
         return batches.as_value()
     if len(batches.cursors) <= MOST_CURSORS or not isinstance(value, Mapping):
