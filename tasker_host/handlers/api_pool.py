@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from uuid import uuid5
 
@@ -54,6 +55,15 @@ class ApiOptions:
     breaker_open_seconds: float = 30.0
     response_max_bytes: int = RESPONSE_MAX_BYTES
     client: Mapping[str, Any] = field(default_factory=dict)
+
+
+def base_url_problem(base_url: Any) -> str:
+    """What is wrong with it; empty when nothing is, or when there is none."""
+    if not isinstance(base_url, str):
+        return f"base_url must be text (got {base_url!r})"
+    if base_url and not base_url.lower().startswith(("http://", "https://")):
+        return f"base_url must begin with http:// or https:// (got {base_url!r})"
+    return ""
 
 
 class Attempt:
@@ -166,6 +176,8 @@ class ApiPool:
         ours = {
             "base_url": options.base_url,
             "timeout": options.timeout_seconds,
+            # One step's cookies are not the next one's.
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             "headers": {"user-agent": "tasker-host", **options.headers},
             # A step waits for its own answer, not for a connection: how many there are, the worker's slots say.
             "limits": httpx.Limits(max_connections=None, max_keepalive_connections=20),

@@ -179,17 +179,24 @@ def test_wrong_declarations_are_told_when_the_plugin_registers():
     def no_settings(api):
         return api
 
+    @api_handler("a", base_url="localhost:80")
+    def no_scheme(api):
+        return api
+
     class OnLoop(ApiHandler):
         runs_in = "loop"
 
         def call(self, context):
             return None
 
-    assert [problems(given)[0].partition("): ")[2] for given in (sync, later, number, no_settings, OnLoop)] == [
+    assert [
+        problems(given)[0].partition("): ")[2] for given in (sync, later, number, no_settings, no_scheme, OnLoop)
+    ] == [
         "parameter 'api' must be of type ApiClient in this function",
         "parameter 'api' must be of type AsyncApiClient in this function",
         "base_url must be text (got 7)",
         "preparing it raised AttributeError: 'NoneType' object has no attribute 'url'",
+        "base_url must begin with http:// or https:// (got 'localhost:80')",
         "runs_in is 'loop', but it waits for answers; write async def, or leave runs_in out",
     ]
     with pytest.raises(TypeError, match="@api_handler needs a name"):
@@ -564,6 +571,16 @@ def test_a_handler_goes_to_another_process_without_its_connections(server):
     handler.get("/orders/7")
     copy = pickle.loads(pickle.dumps(handler))
     assert copy.get("/orders/7").body == {"id": 7}
+
+
+async def test_the_cookies_of_one_step_are_not_those_of_the_next(pool, server):
+    server.answers("/x", Answer(200, {}, {"Set-Cookie": "session=one; Path=/"}))
+    for _ in range(2):
+        ApiClient(pool).get("/x")
+        await AsyncApiClient(pool).get("/x")
+    ApiClient(pool).get("/x", cookies={"mine": "yes"})
+    assert server.headers("cookie") == [None, None, None, None, "mine=yes"]
+    await pool.aclose()
 
 
 # The breaker ----------------------------------------------------------------------------------------------------------

@@ -155,6 +155,20 @@ def test_a_worker_knows_which_of_how_many_batches_it_has():
     assert (batch.batch_index, batch.total_batches) == (1, 3)
 
 
+def test_a_worker_goes_on_where_it_came_to():
+    first = IMPORT.get_batch_context(context(step_inputs=batch_inputs()))
+    assert (first.resume_from, first.has_checkpoint(), first.checkpoint_items_processed, first.step_size) == (
+        4,
+        False,
+        0,
+        1,
+    )
+    saved = {"cursor": 6, "items_processed": 2, "accumulated_results": [1]}
+    again = IMPORT.get_batch_context(context(step_inputs=batch_inputs(), checkpoint=saved))
+    assert (again.resume_from, again.has_checkpoint(), again.checkpoint_cursor) == (6, True, 6)
+    assert (again.checkpoint_items_processed, again.accumulated_results) == (2, [1])
+
+
 def test_a_step_that_is_no_worker_has_no_batch():
     assert IMPORT.get_batch_context(context()) is None
     assert IMPORT.get_batch_worker_inputs(context()) is None
