@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from tasker_host.domain.context import StepContext
 from tasker_host.handlers.api_client import ApiClient, AsyncApiClient
-from tasker_host.handlers.api_pool import RESPONSE_MAX_BYTES, ApiOptions, ApiPool, Attempt, base_url_problem
+from tasker_host.handlers.api_options import RESPONSE_MAX_BYTES, ApiOptions, Attempt, base_url_problem
+from tasker_host.handlers.api_pool import ApiPool
 from tasker_host.handlers.api_response import ApiOutcomes, ApiResponse
 from tasker_host.handlers.declare import Function, Named, Offer, named_by
 from tasker_host.handlers.step import Call, StepHandler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import pickle
 import re
 import socket
@@ -27,9 +28,13 @@ from tasker_host import (
     StepContext,
     Succeeded,
     api_handler,
+    depends_on,
+    inputs,
+    step_handler,
 )
 from tasker_host.errors import HandlerError, PermanentError, RetryableError
-from tasker_host.handlers.api_pool import ApiOptions, ApiPool
+from tasker_host.handlers.api_options import ApiOptions
+from tasker_host.handlers.api_pool import ApiPool
 from tasker_host.handlers.api_response import ApiConnectionError, ApiError, ApiTimeoutError, CircuitOpenError
 from tasker_host.handlers.bound import BindError, BoundHandler, bind
 from tasker_host.handlers.classify import failed
@@ -141,6 +146,34 @@ async def test_an_async_function_is_given_one_to_await(server):
     assert (server.asked[0].method, server.asked[0].body) == ("POST", b'{"sku":"a"}')
     assert server.headers("x-from") == [server.url]
     await handler.close()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_decorators_stand_in_any_order(server, order):
+    server.answers("/7", Answer(body={"a": 1}))
+    decorators = [api_handler("a", base_url=server.url), inputs("id"), depends_on(quote="price")]
+
+    def fetch(api, id, quote):  # noqa: A002 - as the field is called
+        return [api.get(f"/{id}").body, quote]
+
+    for one in order:
+        fetch = decorators[one](fetch)
+    assert bound(fetch).call(replace(CONTEXT, dependencies={"price": 5})) == [{"a": 1}, 5]
+
+
+def test_a_client_is_for_those_that_say_so():
+    @step_handler("a")
+    def by_name(api):
+        return api
+
+    @step_handler("a")
+    def by_type(client: ApiClient):
+        return client
+
+    assert [problems(given)[0].partition("): ")[2] for given in (by_name, by_type)] == [
+        "nothing to give to parameter 'api': only functions with @api_handler have a client",
+        "nothing to give to parameter 'client': only functions with @api_handler have a client",
+    ]
 
 
 def test_capabilities_are_composed_freely():
