@@ -79,6 +79,11 @@ def test_the_other_names_do_the_same():
     assert handler.decision_no_branches("no") == handler.decision_success_with_outcome(Decision.skip("no"))
 
 
+def test_what_a_decision_says_besides_may_have_any_name():
+    assert Route().decision_success("a", {"steps": 3, "self": 1}).value == Decision(("a",), {"steps": 3, "self": 1})
+    assert Route().skip_branches("no", {"amount": 0}).value == Decision((), {"reason": "no", "amount": 0})
+
+
 def test_a_decision_that_cannot_be_made_is_not_tried_again():
     assert Route().decision_failure("no amount") == Failed(
         "no amount", "decision_error", retryable=False, error_code="DECISION_ERROR"
