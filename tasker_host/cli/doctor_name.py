@@ -163,7 +163,10 @@ class _Doctor:
         return Explained(name, "template", True, tuple(told))
 
     def _missing(self, template: TaskTemplate) -> Iterator[str]:
+        given = {handler.name for handler in self._registry.handlers}
         for step in template.steps:
+            if step.handler.callable in given:
+                continue  # by another resolver than the one that the step names
             try:
                 self._registry.handlers.find(step.handler.model_copy(update={"method": None}))
             except BindError:

@@ -100,6 +100,7 @@ class BatchWorkerContext:
 
     `cursor` is the whole cursor as the analyzer gave it, `batch_index` counts from 0 in `total_batches`, `metadata` is
     what the analyzer said of all batches. With `is_no_op` there is nothing to do: no batch was made.
+    `checkpoint` is how far an earlier run of the same batch came.
     """
 
     batch_id: str
@@ -108,9 +109,12 @@ class BatchWorkerContext:
     total_batches: int
     is_no_op: bool
     metadata: Mapping[str, Any]
+    checkpoint: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, step_inputs: Mapping[str, Any]) -> BatchWorkerContext | None:
+    def of(
+        cls, step_inputs: Mapping[str, Any], checkpoint: Mapping[str, Any] | None = None
+    ) -> BatchWorkerContext | None:
         """From what the analyzer wrote for the worker; None when it wrote nothing."""
         cursor, metadata = step_inputs.get("cursor"), step_inputs.get("batch_metadata")
         if not isinstance(cursor, Mapping) or not isinstance(metadata, Mapping):
@@ -122,6 +126,7 @@ class BatchWorkerContext:
             int(metadata.get("total_batches", 0)),
             bool(step_inputs.get("is_no_op")),
             metadata,
+            checkpoint,
         )
 
     @property
@@ -135,6 +140,26 @@ class BatchWorkerContext:
     @property
     def batch_size(self) -> int | None:
         return self.cursor.get("batch_size")
+
+    @property
+    def resume_from(self) -> Any:
+        """Where to go on: the cursor of the last checkpoint, or `start_cursor` when there is none."""
+        return self.checkpoint_cursor if self.has_checkpoint() else self.start_cursor
+
+    @property
+    def checkpoint_cursor(self) -> Any:
+        return None if self.checkpoint is None else self.checkpoint.get("cursor")
+
+    @property
+    def checkpoint_items_processed(self) -> int:
+        return 0 if self.checkpoint is None else int(self.checkpoint.get("items_processed", 0))
+
+    @property
+    def accumulated_results(self) -> Any:
+        return None if self.checkpoint is None else self.checkpoint.get("accumulated_results")
+
+    def has_checkpoint(self) -> bool:
+        return self.checkpoint_cursor is not None
 
     @property
     def step_size(self) -> int:
