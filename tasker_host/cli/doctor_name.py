@@ -169,7 +169,7 @@ class _Doctor:
         """Handlers and publishers that it names and nobody gives."""
         for step in template.steps:
             try:
-                self._registry.handlers.find(step.handler)
+                self._registry.handlers.find(step.handler.model_copy(update={"method": None}))
             except BindError:
                 yield step.handler.callable
             for event in step.publishes_events:
