@@ -12,7 +12,6 @@ from uuid import UUID
 from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.event import DomainEvent
-from tasker_host.domain.json import loads
 from tasker_host.events.build import Publication
 from tasker_host.events.hub import Events
 from tasker_host.worker.calls import Calls
@@ -209,13 +208,7 @@ class KitEvents(Events):
         return kept
 
     def accepted(self, publication: Publication) -> None:
-        # Of those that go the durable way only, the message has more than the event that was built.
-        messages = iter(map(loads, publication.messages))
-        for built in publication.built:
-            if built.event is not None:
-                self.published.append(
-                    DomainEvent.from_message(next(messages)) if built.plan.is_durable else built.event
-                )
+        self.published.extend(publication.events())
         super().accepted(publication)
 
 
