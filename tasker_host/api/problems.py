@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from litestar.exceptions import HTTPException
 from tasker_host.domain.json import dumps
 from tasker_host.errors import (
     DatabaseError,
+    DatabaseUnavailable,
     DeadLetterExists,
     DeadLetterNotFound,
     IllegalMove,
@@ -87,7 +89,7 @@ def problem(
         **more,
     }
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers = {"Retry-After": "1"}
+        headers = {"Retry-After": "1", **(headers or {})}
     return Response(dumps(content).encode(), status_code=status.value, media_type=PROBLEM_JSON, headers=headers)
 
 
@@ -117,6 +119,10 @@ def of_ours(_: Request[Any, Any, Any], error: TaskerError) -> Response[bytes]:
     )
     if isinstance(error, ProblemsError):
         return problem(status, error.code, error.summary, error.problems)
+    if isinstance(error, DatabaseUnavailable) and error.retry_after_seconds is not None:
+        # Whole seconds, and not before it is over.
+        seconds = str(math.ceil(error.retry_after_seconds))
+        return problem(status, error.code, str(error), headers={"Retry-After": seconds})
     return problem(status, error.code, str(error))
 
 

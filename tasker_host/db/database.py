@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import asyncpg
 
+from tasker_host.db.dsn import files, parts, shown
 from tasker_host.errors import DatabaseTooOld, DatabaseUnavailable
-from tasker_host.runtime.breaker import Breaker
+from tasker_host.runtime.breaker import Breaker, Call
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -33,6 +32,16 @@ CONNECTION_LOST = (
 )
 """What says that the server or the connection is gone, and that another connection may do better."""
 
+_SERVER_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+"""Of these, what nothing but the server's end of the connection brings about."""
+
 TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 """What says that nothing was done, and that the same call may succeed when made again."""
 
@@ -42,46 +51,6 @@ _REFUSED = (
     asyncpg.ClientConfigurationError,
     ValueError,
 )
-
-
-_SCHEMES = ("postgresql", "postgres")
-_HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\[\]:]*)(:(?P<port>\d{0,5}))?")
-_LAST_PORT = 65535
-_FILES = ("host", "sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile")
-
-
-def shown(dsn: str) -> str:
-    """The DSN without its password and options, for messages and logs."""
-    try:
-        parts = _parts(dsn)
-    except ValueError:
-        return "an unreadable URL"
-    hosts = parts.netloc.rpartition("@")[2] or "local socket"
-    return f"{parts.scheme}://{parts.username + '@' if parts.username else ''}{hosts}{parts.path}"
-
-
-def _parts(dsn: str) -> SplitResult:
-    """Raises ValueError, which says what is wrong and quotes none of it: what is misread may be the password."""
-    try:
-        parts = urlsplit(dsn.strip())
-        parse_qsl(parts.query, strict_parsing=bool(parts.query))
-    except ValueError:
-        raise ValueError("it is not a URL, or holds a character that must be escaped") from None
-    if parts.scheme not in _SCHEMES or not dsn.strip().startswith(f"{parts.scheme}://"):
-        raise ValueError("it does not start with postgresql://")
-    # A password with / ? or # in it ends the part that names the host, and what follows it holds the @.
-    if "#" in dsn or ("@" in parts.path and "@" not in parts.netloc):
-        raise ValueError("it holds a character that must be escaped")
-    for host in parts.netloc.rpartition("@")[2].split(","):
-        matched = _HOST.fullmatch(host)
-        if matched is None or int(matched["port"] or 0) > _LAST_PORT:
-            raise ValueError("the host or the port is not one")
-    return parts
-
-
-def _files(dsn: str) -> list[str]:
-    """The paths that the DSN names: socket directories and TLS files."""
-    return [value for key, value in parse_qsl(_parts(dsn).query) if key in _FILES and value.startswith("/")]
 
 
 class Database:
@@ -98,12 +67,14 @@ class Database:
         pool_size: int = 5,
         connect_timeout_seconds: float = 10,
         statement_cache_size: int = 100,
+        command_timeout_seconds: float = 60,
         breaker: Breaker | None = None,
     ) -> None:
         self.dsn = dsn
         self._pool_size = pool_size
         self._connect_timeout_seconds = connect_timeout_seconds
         self._statement_cache_size = statement_cache_size
+        self._command_timeout_seconds = command_timeout_seconds
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self.server_version: int = 0
@@ -128,7 +99,7 @@ class Database:
     async def connect(self, *, role: str, **settings: str) -> Connection:
         """A connection of its own for `role` (seen in pg_stat_activity); the caller closes it."""
         try:
-            _parts(self.dsn)
+            parts(self.dsn)
         except ValueError as error:
             raise DatabaseUnavailable(
                 f"DATABASE_URL is not readable: {error}; expected postgresql://user:password@host:5432/database, with"
@@ -146,7 +117,7 @@ class Database:
                 f"the database {shown(self.dsn)} refused the connection: {error}; check DATABASE_URL"
             ) from error
         except (FileNotFoundError, PermissionError) as error:
-            paths = " or ".join(_files(self.dsn)) or "the server's socket"
+            paths = " or ".join(files(self.dsn)) or "the server's socket"
             raise DatabaseUnavailable(
                 f"the database {shown(self.dsn)} cannot be reached: {error.strerror}: {paths};"
                 " is the server running, and is DATABASE_URL right?"
@@ -178,7 +149,7 @@ class Database:
                 min_size=1,
                 max_size=self._pool_size,
                 timeout=self._connect_timeout_seconds,
-                command_timeout=60,
+                command_timeout=self._command_timeout_seconds,
                 statement_cache_size=self._statement_cache_size,
                 server_settings={"application_name": "tasker host", "idle_in_transaction_session_timeout": "60s"},
                 reset=_keep,
@@ -186,49 +157,102 @@ class Database:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[Connection]:
-        """A pooled connection. Raises DatabaseUnavailable when there is none or it is lost on the way."""
+        """A pooled connection. Raises DatabaseUnavailable when there is none or it is lost on the way.
+
+        What the borrower raises otherwise, wrong usage of the connection among it, passes as it is.
+        """
         if self._pool is None:
             raise DatabaseUnavailable("the database is not open: the host has not started, or has stopped")
         pool = self._pool
-        if not self.breaker.allows():
-            raise DatabaseUnavailable(
-                f"the database {shown(self.dsn)} has failed {self.breaker.failures} times in a row and is left alone"
-                f" for {self.breaker.retry_after:.1f} s more"
-            )
+        call = self.breaker.begin()
+        if call is None:
+            raise self._left_alone()
+        connection = await self._taken(pool, call)
         try:
-            connection = await pool.acquire(timeout=self._connect_timeout_seconds)
-        except (*CONNECTION_LOST, asyncpg.PostgresError) as error:
-            self.breaker.failed()
-            raise DatabaseUnavailable(
-                f"the database {shown(self.dsn)} gives no connection: {error or type(error).__name__}"
-            ) from error
-        try:
-            yield connection
-            self.breaker.succeeded()
-        except CONNECTION_LOST as error:
-            self.breaker.failed()
-            raise DatabaseUnavailable(
-                f"the connection to the database {shown(self.dsn)} was lost: {error or type(error).__name__}"
-            ) from error
-        except BaseException:
-            # The server answered, or nobody waits for it any more: neither says anything against it.
-            self.breaker.succeeded()
-            raise
+            with self._judging(connection, call):
+                yield connection
         finally:
             await pool.release(connection)
 
+    async def _taken(self, pool: asyncpg.Pool, call: Call) -> Connection:
+        try:
+            return await pool.acquire(timeout=self._connect_timeout_seconds)
+        except (*CONNECTION_LOST, asyncpg.PostgresError) as error:
+            if pool.is_closing() or self._is_exhausted(pool):
+                self.breaker.given_up(call)
+            else:
+                self.breaker.failed(call)
+            raise DatabaseUnavailable(
+                f"the database {shown(self.dsn)} gives no connection: {self._why_none(pool, error)}"
+            ) from error
+        except BaseException:
+            self.breaker.given_up(call)
+            raise
+
+    @contextmanager
+    def _judging(self, connection: Connection, call: Call) -> Iterator[None]:
+        """Tells the breaker whether what happens in the block says something against the server."""
+        try:
+            yield
+        except (*_SERVER_GONE, _NoAnswer) as error:
+            self.breaker.failed(call)
+            raise self._lost(error) from error
+        except asyncpg.PostgresError as error:
+            self.breaker.succeeded(call)  # the server answered
+            if isinstance(error, asyncpg.IdleInTransactionSessionTimeoutError):
+                raise self._lost(error) from error
+            raise
+        except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            # The same errors come of wrong usage, and of other things that the borrower does.
+            if not is_lost(connection):
+                self.breaker.given_up(call)
+                raise
+            self.breaker.failed(call)
+            raise self._lost(error) from error
+        except BaseException:
+            self.breaker.given_up(call)
+            raise
+        if is_lost(connection):
+            self.breaker.failed(call)
+        else:
+            self.breaker.succeeded(call)
+
+    def _left_alone(self) -> DatabaseUnavailable:
+        seconds = self.breaker.retry_after
+        what = f"is left alone for {seconds:.1f} s more" if seconds else "is being tried by another caller"
+        return DatabaseUnavailable(
+            f"the database {shown(self.dsn)} has failed {self.breaker.failures} times in a row and {what}",
+            retry_after_seconds=seconds or None,
+        )
+
+    def _lost(self, error: BaseException) -> DatabaseUnavailable:
+        return DatabaseUnavailable(
+            f"the connection to the database {shown(self.dsn)} was lost: {str(error) or type(error).__name__}"
+        )
+
+    def _is_exhausted(self, pool: asyncpg.Pool) -> bool:
+        return bool(pool.get_size() >= self._pool_size and pool.get_idle_size() == 0)
+
+    def _why_none(self, pool: asyncpg.Pool, error: BaseException) -> str:
+        if isinstance(error, TimeoutError) and self._is_exhausted(pool):
+            return f"all {self._pool_size} were in use for {self._connect_timeout_seconds:g} s (database.pool_size)"
+        return str(error) or type(error).__name__
+
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self.acquire() as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
-            return rows
+            with _answer_expected(self._command_timeout_seconds):
+                rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+                return rows
 
     async def fetchrow(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
         async with self.acquire() as connection:
-            return await connection.fetchrow(sql, *arguments)
+            with _answer_expected(self._command_timeout_seconds):
+                return await connection.fetchrow(sql, *arguments)
 
     async def fetchval(self, sql: str, *arguments: Any) -> Any:
         async with self.acquire() as connection:
-            return await connection.fetchval(sql, *arguments)
+            with _answer_expected(self._command_timeout_seconds):
+                return await connection.fetchval(sql, *arguments)
 
     async def close(self) -> None:
         if self._pool is None:
@@ -239,6 +263,27 @@ class Database:
                 await pool.close()
         except TimeoutError:
             pool.terminate()
+
+
+def is_lost(connection: Connection) -> bool:
+    """Whether this connection, of a pool or not, is closed."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True  # the pool took it back when it was lost
+
+
+class _NoAnswer(Exception):
+    """The server did not answer within the time of a command."""
+
+
+@contextmanager
+def _answer_expected(seconds: float) -> Iterator[None]:
+    """Where nothing but the server can be late."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise _NoAnswer(f"no answer within {seconds:g} s") from error
 
 
 async def dropped(connection: Connection | None) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 from pgmq import get_embedded_install_sql, get_embedded_sql_version
 
-from tasker_host.db.database import CONNECTION_LOST, Database, dropped, shown
+from tasker_host.db.database import CONNECTION_LOST, Database, dropped
+from tasker_host.db.dsn import shown
 from tasker_host.db.sqlfiles import folder
 from tasker_host.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
 

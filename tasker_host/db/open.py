@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tasker_host.config import Config
 from tasker_host.config.settings import AutoMigrate
-from tasker_host.db.database import Database, shown
+from tasker_host.db.database import Database
+from tasker_host.db.dsn import shown
 from tasker_host.db.embedded import EmbeddedServer, default_data_dir
 from tasker_host.db.migrate import migrate, status
 from tasker_host.errors import EmbeddedUnavailable, SchemaMismatch

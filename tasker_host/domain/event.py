@@ -16,9 +16,9 @@ class DomainEvent:
     """One event, the same on both paths: as a message of `{namespace}_domain_events` and as what subscribers are given.
 
     `payload` is what the publisher said. `metadata` says where it comes from, all values as JSON has them: `task_uuid`,
-    `step_uuid`, `step_name`, `namespace`, `template_name`, `template_version`, `correlation_id`,
-    `parent_correlation_id`, `traceparent`, `attempt`, `max_attempts`, `outcome`, `fired_at` and `fired_by`, and what a
-    publisher adds. `step` is the whole context of the step, where that was asked for.
+    `step_uuid`, `step_name`, `namespace`, `template_name`, `correlation_id`, `parent_correlation_id` (where the task
+    has one), `traceparent`, `attempt`, `outcome`, `fired_at` and `fired_by`, and what a publisher adds. `step` is the
+    whole context of the step, where that was asked for.
     """
 
     event_id: UUID
@@ -53,8 +53,6 @@ class DomainEvent:
         )
 
 
-def traceparent(correlation_id: UUID, step_uuid: UUID, attempt: int) -> str:
+def traceparent(correlation_id: str, step_uuid: str, attempt: int) -> str:
     """A W3C trace context: the correlation is the trace, each attempt at a step a span of its own in it."""
-    trace = f"{correlation_id.int:032x}"
-    span = ((step_uuid.int & 0xFFFF_FFFF_FFFF_FFFF) ^ attempt) or 1
-    return f"00-{trace}-{span:016x}-01"
+    return f"00-{correlation_id.replace('-', '')}-{attempt & 0xFF:02x}{step_uuid.replace('-', '')[18:]}-01"

@@ -120,6 +120,12 @@ def reads(graph: Graph) -> dict[str, tuple[str, ...]]:
     }
 
 
+def reads_within(above: Mapping[str, Sequence[str]], order: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
+    """For each step all that come before it, parents before children; None where these are more than 64."""
+    masks = _ancestor_masks(above, order)
+    return {name: _names(masks[name], order) if masks[name].bit_count() <= MOST_READS else None for name in above}
+
+
 def initial_steps(template: HasSteps) -> list[str]:
     """The steps a task starts with, in the order of declaration; the others are made while it runs.
 

@@ -15,12 +15,21 @@ import asyncpg
 import structlog
 
 from tasker_host.db.database import TRANSIENT, Database
-from tasker_host.db.relays import Round, Taken, Verdict, relay_register, relay_renew, relay_round, relay_tidy
+from tasker_host.db.relays import (
+    Round,
+    Taken,
+    Verdict,
+    relay_register,
+    relay_renew,
+    relay_round,
+    relay_there,
+    relay_tidy,
+)
 from tasker_host.domain.event import DomainEvent
 from tasker_host.errors import DatabaseUnavailable
 from tasker_host.events.delivery import Deliverer, RelayOptions
 from tasker_host.hooks.relay import Relay
-from tasker_host.runtime.breaker import Breaker, BreakerState
+from tasker_host.runtime.breaker import Breaker, BreakerState, Call
 
 log = structlog.get_logger("tasker.relay")
 
@@ -179,6 +188,13 @@ class RelayLoop:
                 log.warning("relay waits for the database", relay=self.relay.name, error=str(error))
             self._failing = True
             return True
+        except asyncpg.UndefinedTableError:
+            # Its queue is gone: with the relay, or alone; then it is made anew.
+            self._verdicts = verdicts + self._verdicts
+            if not await relay_there(self._database, self.relay.name):
+                return False
+            await register(self._database, self._plugin, self.relay)
+            return True
         except asyncpg.PostgresError:
             self._verdicts = verdicts + self._verdicts
             raise
@@ -261,26 +277,29 @@ class RelayLoop:
                 self._verdicts.append(opened)
                 self._wake.set()
                 continue
-            if not self.breaker.allows():
+            call = self.breaker.begin()
+            if call is None:
                 if self.breaker.state is BreakerState.OPEN:
                     self._give_back()
                 return
             taken = self._buffer.popleft()
-            delivery = self._deliver(taken, opened)
+            delivery = self._deliver(taken, opened, call)
             self._running[taken] = asyncio.create_task(delivery, name=f"tasker-relay-{self.relay.name}")
 
-    async def _deliver(self, taken: Taken, event: DomainEvent) -> None:
+    async def _deliver(self, taken: Taken, event: DomainEvent, call: Call) -> None:
         said = None
         try:
             said = await self._deliverer.deliver(taken, event)
         finally:
             self._running.pop(taken, None)
             still_ours = self._ours_until.pop(taken, None) is not None
-            if said is None or said.target_ok:
-                # Cancelled by us says nothing against the target either.
-                self.breaker.succeeded()
+            if said is None:
+                # Cancelled by us says nothing about the target.
+                self.breaker.given_up(call)
+            elif said.target_ok:
+                self.breaker.succeeded(call)
             else:
-                self._failed()
+                self._failed(call)
             if said is not None and still_ours:
                 self._verdicts.append(said.verdict)
                 if said.verdict.kind in ("held", "gone"):
@@ -288,9 +307,9 @@ class RelayLoop:
             self._start()
             self._wake.set()
 
-    def _failed(self) -> None:
+    def _failed(self, call: Call) -> None:
         was = self.breaker.state
-        self.breaker.failed()
+        self.breaker.failed(call)
         if was is BreakerState.CLOSED and self.breaker.state is BreakerState.OPEN:
             log.warning(
                 "target fails, it is left alone for a while",

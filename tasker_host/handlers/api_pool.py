@@ -234,9 +234,9 @@ class ApiPool:
             yield lambda response: ApiResponse(response, now())
             return
         with self._mutex:
-            allowed = breaker.allows()
+            call = breaker.begin()
             wait = max(breaker.retry_after, _AT_LEAST_SECONDS)
-        if not allowed:
+        if call is None:
             raise CircuitOpenError(
                 f"{host} failed {breaker.failures} times in a row; nothing is sent there for {wait:.0f} seconds",
                 error_code="API_CIRCUIT_OPEN",
@@ -258,7 +258,7 @@ class ApiPool:
         finally:
             # Also when the step was cancelled: a try that is never told would keep the others out for ever.
             with self._mutex:
-                breaker.succeeded() if answered else breaker.failed()
+                breaker.succeeded(call) if answered else breaker.failed(call)
 
     def _breaker(self, host: str) -> Breaker | None:
         options = self.options

@@ -85,13 +85,18 @@ def _name_fault(found: list[Candidate]) -> Fault | None:
     if not _NAME.fullmatch(name):
         message = f"{name!r} is no name for a plugin: letters, digits, '.', '_' and '-' only, a letter or digit first"
         return Fault(Stage.DISCOVERY, message, hint=f"rename the entry point of {found[0].dist}")
-    if name == OWN:
-        message = f"'{name}' is the host itself and cannot be the name of a plugin"
-        return Fault(Stage.DISCOVERY, message, hint=f"rename the entry point of {found[0].dist}")
-    if name in _RESERVED:
-        message = f"'{name}' is a key of [plugins] and cannot be the name of a plugin"
+    if message := reserved(name):
         return Fault(Stage.DISCOVERY, message, hint=f"rename the entry point of {found[0].dist}")
     return None
+
+
+def reserved(name: str) -> str:
+    """Why no plugin may have this name; empty when one may."""
+    if name == OWN:
+        return f"'{name}' is the host itself and cannot be the name of a plugin"
+    if name in _RESERVED:
+        return f"'{name}' is a key of [plugins] and cannot be the name of a plugin"
+    return ""
 
 
 def _not_found(config: Config, found: dict[str, list[Candidate]]) -> Iterator[Plugin]:

@@ -9,6 +9,7 @@ from tasker_host.config import Config
 from tasker_host.domain.backoff import BackoffPolicy
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import Problem, TemplateError
+from tasker_host.handlers.resolve import PluginResolver
 from tasker_host.plugins import Contribution, Roster
 from tasker_host.plugins.resources import read_template, template_files
 from tasker_host.registry.compose import Defaults, Registry
@@ -16,18 +17,29 @@ from tasker_host.registry.compose import Defaults, Registry
 
 def registry_of(roster: Roster, config: Config) -> Registry:
     """Everything that active plugins give, and the templates of `templates.paths`. Raises TemplateError."""
+    return registry_with(roster, config, _own(config, roster.active()))
+
+
+def registry_with(roster: Roster, config: Config, own: Iterable[TaskTemplate] = ()) -> Registry:
+    """Everything that active plugins give, and the user's `own` templates."""
     active = roster.active()
     retry = config.settings.worker.retry
     backoff = BackoffPolicy(retry.backoff, retry.base_ms, retry.max_ms, retry.jitter)
     return Registry(
         [handler for contribution in active for handler in contribution.handlers],
-        [*(template for contribution in active for template in contribution.templates), *_own(config, active)],
+        [*(template for contribution in active for template in contribution.templates), *own],
         Defaults(
             backoff,
             config.settings.worker.handler_timeout_seconds,
             config.settings.limits.decision_steps_max,
             config.settings.limits.decision_depth_max,
         ),
+        resolvers=[
+            PluginResolver(resolver, contribution.plugin, contribution.settings)
+            for contribution in active
+            for resolver in contribution.resolvers
+        ],
+        handler_packages=config.settings.worker.handler_packages,
         middleware=[middleware for contribution in active for middleware in contribution.middleware],
         classifiers=[classifier for contribution in active for classifier in contribution.classifiers],
         executors=[executor for contribution in active for executor in contribution.executors],

@@ -11,19 +11,20 @@ import structlog
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import BatchConfig, Batches, batches_of
-from tasker_host.domain.expansion import NewStep, expand_batches, expand_decision
+from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision
 from tasker_host.domain.result import decision_of
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.domain.states import StepType
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.errors import Problem
-from tasker_host.handlers.resolve import HandlerNames
+from tasker_host.handlers.resolve import HandlerNames, PluginResolver
 from tasker_host.handlers.returns import result_check
 from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Executor, Middleware, Subscriber
 from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
+from tasker_host.registry.misfits import misfits
 from tasker_host.registry.plan import Expand, StepPlan
 
 log = structlog.get_logger("tasker.registry")
@@ -48,13 +49,15 @@ class Registry:
         templates: Iterable[TaskTemplate],
         defaults: Defaults,
         *,
+        resolvers: Iterable[PluginResolver] = (),
+        handler_packages: Iterable[str] = (),
         middleware: Sequence[Middleware] = (),
         classifiers: Sequence[Classifier] = (),
         executors: Iterable[Executor] = (),
         publishers: Iterable[BoundPublisher] = (),
         subscribers: Sequence[Subscriber] = (),
     ) -> None:
-        self.handlers = HandlerNames(handlers)
+        self.handlers = HandlerNames(handlers, resolvers, handler_packages)
         self.publishers = {publisher.name: publisher for publisher in publishers}
         self.subscribers = tuple(subscribers)
         self.middleware = tuple(middleware)
@@ -65,7 +68,7 @@ class Registry:
         self._latest: dict[tuple[str, str], str] = {}
         for namespace, name, version in sorted(self._templates, key=lambda key: _ordered(key[2])):
             self._latest[namespace, name] = version
-        self._problems = {key: self._problems_of(template) for key, template in self._templates.items()}
+        self._problems = {key: self._found_in(template) for key, template in self._templates.items()}
 
     async def close(self) -> None:
         """Closes what handlers hold open; none of them runs any more."""
@@ -92,6 +95,10 @@ class Registry:
         key = (namespace, name, version or self.latest_version(namespace, name) or "")
         return self._problems.get(key, ())
 
+    def problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
+        """Why this one of `templates()` is not available; empty when it is."""
+        return self._problems[template.namespace_name, template.name, template.version]
+
     def latest_version(self, namespace: str, name: str) -> str | None:
         """The highest version of a template; None when there is none of that name."""
         return self._latest.get((namespace, name))
@@ -108,11 +115,9 @@ class Registry:
         plans = {}
         for step in template.steps:
             try:
-                handler = self.handlers.find(
-                    step.handler.callable, method=step.handler.method, resolver=step.handler.resolver
-                )
+                handler = self.handler_of(step)
                 check_result = _result_check(step)
-                events = event_plans(step, self.publishers)
+                events = event_plans(template, step, self.publishers)
             except (BindError, InvalidSchema, UnknownPublisher):
                 continue
             check_returned = result_check(handler.returns)
@@ -132,13 +137,21 @@ class Registry:
                 check_result=check_result,
                 expand=expand,
                 events=events,
+                asks_publishers=any(event.publisher is not None for event in events),
             )
         return plans
+
+    def handler_of(self, step: StepDefinition) -> BoundHandler:
+        """Who runs the step. Raises BindError with everything for which nobody can."""
+        handler = self.handlers.find(step.handler)
+        if problems := misfits(step, handler, self.executors):
+            raise BindError(problems)
+        return handler
 
     def _expander(self, template: TaskTemplate, step: StepDefinition, handler: BoundHandler) -> Expand | None:
         if step.type is StepType.DECISION:
 
-            def decide(result: Any) -> tuple[Any, list[NewStep]]:
+            def decide(result: Any) -> tuple[Any, Expansion]:
                 decision = decision_of(result)
                 made = expand_decision(
                     template,
@@ -152,7 +165,7 @@ class Registry:
             return decide
         if step.type is StepType.BATCHABLE:
 
-            def analyze(result: Any) -> tuple[Any, list[NewStep]]:
+            def analyze(result: Any) -> tuple[Any, Expansion]:
                 batches = batches_of(result)
                 if batches.worker_template is None and handler.worker_template is not None:
                     batches = replace(batches, worker_template=handler.worker_template)
@@ -162,19 +175,19 @@ class Registry:
             return analyze
         return None
 
-    def _problems_of(self, template: TaskTemplate) -> tuple[Problem, ...]:
+    def _found_in(self, template: TaskTemplate) -> tuple[Problem, ...]:
         problems = []
         for step in template.steps:
             where = f"template {template.label}, step '{step.name}'"
             try:
-                self.handlers.find(step.handler.callable, method=step.handler.method, resolver=step.handler.resolver)
+                self.handler_of(step)
             except BindError as error:
                 problems += [Problem(where, problem) for problem in error.problems]
             try:
                 _result_check(step)
             except InvalidSchema as error:
                 problems.append(Problem(where, f"result_schema is itself not valid: {error}"))
-            problems += [Problem(where, problem) for problem in event_problems(step, self.publishers)]
+            problems += [Problem(where, problem) for problem in event_problems(template, step, self.publishers)]
         return tuple(problems)
 
 

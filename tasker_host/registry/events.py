@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
+from tasker_host.domain.json import dumps
 from tasker_host.domain.publishing import Result, fires
 from tasker_host.domain.schema import InvalidSchema, schema_check
 from tasker_host.domain.suggest import did_you_mean
-from tasker_host.domain.template import DeliveryMode, EventDeclaration, StepDefinition
+from tasker_host.domain.template import DeliveryMode, EventDeclaration, StepDefinition, TaskTemplate
 from tasker_host.hooks.publisher import DEFAULT, BoundPublisher
 from tasker_host.registry.plan import EventPlan
 
@@ -19,23 +20,23 @@ class UnknownPublisher(LookupError):
     """An event names a publisher that nobody gives."""
 
 
-def event_plans(step: StepDefinition, publishers: Publishers) -> tuple[EventPlan, ...]:
+def event_plans(template: TaskTemplate, step: StepDefinition, publishers: Publishers) -> tuple[EventPlan, ...]:
     """How the events of `step` are published. Raises UnknownPublisher and InvalidSchema."""
-    return tuple(_plan(event, publishers) for event in step.publishes_events)
+    return tuple(_plan(template, step, event, publishers) for event in step.publishes_events)
 
 
-def event_problems(step: StepDefinition, publishers: Publishers) -> Iterator[str]:
+def event_problems(template: TaskTemplate, step: StepDefinition, publishers: Publishers) -> Iterator[str]:
     """Everything that keeps an event of `step` from being published."""
     for event in step.publishes_events:
         try:
-            _plan(event, publishers)
+            _plan(template, step, event, publishers)
         except UnknownPublisher as error:
             yield str(error)
         except InvalidSchema as error:
             yield f"the schema of event '{event.name}' is itself not valid: {error}"
 
 
-def _plan(event: EventDeclaration, publishers: Publishers) -> EventPlan:
+def _plan(template: TaskTemplate, step: StepDefinition, event: EventDeclaration, publishers: Publishers) -> EventPlan:
     name = event.publisher or DEFAULT
     publisher = None if name == DEFAULT else publishers.get(name)
     if publisher is None and name != DEFAULT:
@@ -47,6 +48,12 @@ def _plan(event: EventDeclaration, publishers: Publishers) -> EventPlan:
         on=frozenset(result for result in get_args(Result) if fires(event.condition, result)),
         publisher=publisher,
         check=None if event.payload_schema is None else schema_check(event.payload_schema, subject="payload"),
+        publisher_name=name,
+        mode=event.delivery_mode.value,
         is_durable=event.delivery_mode is not DeliveryMode.FAST,
         is_fast=event.delivery_mode is not DeliveryMode.DURABLE,
+        head=f'"event_name":{dumps(event.name)},"event_version":{dumps(event.version)}',
+        origin=f'"step_name":{dumps(step.name)},"namespace":{dumps(template.namespace_name)},'
+        f'"template_name":{dumps(template.name)}',
+        fired_by=dumps(name),
     )

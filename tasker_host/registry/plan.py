@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
-from tasker_host.domain.expansion import NewStep
+from tasker_host.domain.expansion import Expansion
 from tasker_host.domain.publishing import Result
 from tasker_host.domain.schema import SchemaCheck
 from tasker_host.domain.template import EventDeclaration, StepDefinition, TaskTemplate
 from tasker_host.handlers.returns import ResultCheck
 from tasker_host.hooks.bound import BoundHandler
-from tasker_host.hooks.publisher import DEFAULT, BoundPublisher
+from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Executor
 
-Expand = Callable[[Any], tuple[Any, list[NewStep]]]
+Expand = Callable[[Any], tuple[Any, Expansion]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,16 @@ class EventPlan:
     on: frozenset[Result]
     publisher: BoundPublisher | None
     check: SchemaCheck | None
+    publisher_name: str
+    mode: str
     is_durable: bool
     is_fast: bool
-
-    @property
-    def publisher_name(self) -> str:
-        return DEFAULT if self.publisher is None else self.publisher.name
+    head: str
+    """Of its message, as JSON: name and version."""
+    origin: str
+    """Of its metadata, as JSON: step and template; the name of the step is that of its template."""
+    fired_by: str
+    """The publisher, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +68,5 @@ class StepPlan:
     Raises ValueError when the template does not allow these."""
     events: tuple[EventPlan, ...] = ()
     """What it publishes, in the order of its declarations."""
+    asks_publishers: bool = False
+    """Whether one of these events is not of the host's own publisher."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import StrEnum
+from typing import NewType
 
 
 class BreakerState(StrEnum):
@@ -13,9 +14,17 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
+Call = NewType("Call", int)
+"""What `begin` gave: its outcome counts as long as the breaker has not changed since."""
+
+
 class Breaker:
     """Opens after `failure_threshold` failures in a row; `open_seconds` later it lets one try at a time through, and
-    closes after `success_threshold` of these have succeeded. `now` is a clock in seconds."""
+    closes after `success_threshold` of these have succeeded. `now` is a clock in seconds.
+
+    Every call is begun, and then told as succeeded, failed or given up. What is told of a call that began before the
+    breaker opened or closed changes nothing: it says nothing about now.
+    """
 
     def __init__(
         self,
@@ -33,6 +42,8 @@ class Breaker:
         self._successes = 0
         self._opened_at: float | None = None
         self._trying = False
+        # All calls while it is closed share a number; each try has one of its own.
+        self._number = 0
 
     @property
     def failures(self) -> int:
@@ -52,31 +63,46 @@ class Breaker:
             return 0.0
         return max(0.0, self._opened_at + self._open_seconds - self._now())
 
-    def allows(self) -> bool:
-        """Whether to try. Half open: one try at a time, which must then be told as success or failure."""
+    def begin(self) -> Call | None:
+        """A call that may be made; None: leave it. Half open, one at a time may."""
         match self.state:
             case BreakerState.CLOSED:
-                return True
+                return Call(self._number)
             case BreakerState.OPEN:
-                return False
+                return None
             case BreakerState.HALF_OPEN:
-                allowed, self._trying = not self._trying, True
-                return allowed
+                if self._trying:
+                    return None
+                self._trying = True
+                self._number += 1
+                return Call(self._number)
 
-    def succeeded(self) -> None:
-        if self.state is BreakerState.OPEN:
-            return  # of a call that began before: it says nothing about now
+    def succeeded(self, call: Call) -> None:
+        if call != self._number:
+            return
         self._failures = 0
-        self._trying = False
         if self._opened_at is None:
             return
+        self._end_try()
         self._successes += 1
         if self._successes >= self._success_threshold:
             self._opened_at = None
+            self._successes = 0
 
-    def failed(self) -> None:
-        self._trying = False
-        self._successes = 0
+    def failed(self, call: Call) -> None:
+        if call != self._number:
+            return
         self._failures += 1
         if self._opened_at is not None or self._failures >= self._failure_threshold:
             self._opened_at = self._now()
+            self._successes = 0
+            self._end_try()
+
+    def given_up(self, call: Call) -> None:
+        """It was not made to its end, or went wrong for reasons of its caller: another one may try."""
+        if call == self._number and self._opened_at is not None:
+            self._end_try()
+
+    def _end_try(self) -> None:
+        self._trying = False
+        self._number += 1

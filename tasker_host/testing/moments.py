@@ -209,9 +209,8 @@ class KitEvents(Events):
         return kept
 
     def accepted(self, publication: Publication) -> None:
-        text = publication.outcome.events
         # Of those that go the durable way only, the message has more than the event that was built.
-        messages = iter(loads(text) if text is not None else [])
+        messages = iter(map(loads, publication.messages))
         for built in publication.built:
             if built.event is not None:
                 self.published.append(

@@ -18,7 +18,8 @@ from uuid import uuid4
 
 import asyncpg
 
-from tasker_host.db.database import CONNECTION_LOST, Database, shown
+from tasker_host.db.database import CONNECTION_LOST, Database
+from tasker_host.db.dsn import shown
 from tasker_host.db.embedded import EmbeddedServer, temporary_data_dir
 from tasker_host.db.migrate import migrate
 from tasker_host.errors import DatabaseUnavailable, EmbeddedUnavailable

@@ -14,12 +14,12 @@ from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.backoff import BackoffPolicy
 from tasker_host.domain.batches import BatchConfig, Batches, BatchWorkerContext, Cursor
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.expansion import NewStep
+from tasker_host.domain.expansion import Expansion
 from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
 from tasker_host.domain.source import template_from_data
-from tasker_host.events.build import EventOptions, Publication
+from tasker_host.events.build import EventOptions
 from tasker_host.events.hub import Events
 from tasker_host.handlers.bound import bind
 from tasker_host.handlers.classify import failed
@@ -129,7 +129,7 @@ class _OneSlot(Slots):
         super().__init__(
             self._done,
             transaction=self._no_transaction,
-            committed=lambda _, __: None,
+            committed=lambda *_: None,
             events=Events(EventOptions()),
             result_max_bytes=RESULT_MAX_BYTES,
             classifiers=classifiers,
@@ -171,7 +171,7 @@ class _OneSlot(Slots):
             self._raised = error
         return super()._outcome_of_raise(running, error, took_ms)
 
-    def _done(self, _: Claimed, outcome: Outcome, __: Publication | None) -> None:
+    def _done(self, _: Claimed, outcome: Outcome) -> None:
         if not self._outcome.done():
             self._outcome.set_result(outcome)
 
@@ -193,11 +193,11 @@ def _told(outcome: Outcome) -> Failed:
     )
 
 
-def _as_value(result: Any) -> tuple[Any, list[NewStep]]:
+def _as_value(result: Any) -> tuple[Any, Expansion]:
     """Of decisions and batches what their step keeps; which steps these make, a template would say."""
     if isinstance(result, BatchConfig):
         result = result.batches()
-    return (result.as_value() if isinstance(result, Decision | Batches) else result), []
+    return (result.as_value() if isinstance(result, Decision | Batches) else result), Expansion()
 
 
 def _step_inputs(batch: Cursor | BatchWorkerContext | Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Literal
@@ -42,9 +43,10 @@ def context_of(step: Claimed, plan: StepPlan) -> StepContext:
         step.max_attempts,
         loads(step.context),
         loads(step.values) if step.values is not None else {},
-        dict(plan.config),
+        deepcopy(plan.config) if plan.config else {},
         loads(step.inputs) if step.inputs is not None else {},
         loads(step.checkpoint) if step.checkpoint is not None else None,
+        plan.definition,
     )
 
 
@@ -109,10 +111,10 @@ def _expanded(plan: StepPlan, value: Any) -> tuple[Any, str | None]:
     """The value of a decision or an analyzer, and the steps that it adds."""
     assert plan.expand is not None
     try:
-        value, steps = plan.expand(value)
+        value, made = plan.expand(value)
     except ValueError as error:
         raise _Refused(Failed(str(error), "permanent_error", retryable=False, error_code="EXPANSION_REFUSED")) from None
-    return value, dumps([new.as_json() for new in steps]) if steps else None
+    return value, dumps(made.as_json()) if made else None
 
 
 def _checked_json(plan: StepPlan, value: Any, max_bytes: int, *, is_result: bool) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from tasker_host.db.database import Database
+import asyncpg
+
+from tasker_host.db.database import Database, is_lost
 from tasker_host.db.kernel import Outcome, Taken
 
 if TYPE_CHECKING:
@@ -63,13 +66,14 @@ class StepTransaction:
         self._connection = self._transaction = None
         stack, self._stack = self._stack, AsyncExitStack()
         try:
-            if connection is not None and not connection.is_closed():
+            if connection is not None and not is_lost(connection):
                 if transaction is not None:
                     await transaction.rollback()
                 # What the handler set or locked for the session must not reach whoever is given it next.
                 await connection.reset()
         except Exception:
             assert connection is not None
-            connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):  # lost meanwhile
+                connection.terminate()
         finally:
             await stack.aclose()

@@ -257,6 +257,18 @@ async def test_without_its_database_the_host_is_not_ready_and_says_so(server_dsn
             await admin.close()
 
 
+async def test_while_a_failing_database_is_left_alone_the_answer_says_for_how_long(dsn):
+    made = plugin([echo], [TEMPLATE])
+    async with running_host(dsn, made, database__breaker_failures=1, database__breaker_open_seconds=90) as host:
+        server = Server(host)
+        async with httpx.AsyncClient(base_url=await server.start()) as api:
+            host.database.breaker.failed(host.database.breaker.begin())
+            answer = await api.get("/v1/tasks")
+        await server.stop()
+    assert (answer.status_code, answer.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
+    assert 80 <= int(answer.headers["Retry-After"]) <= 90
+
+
 async def test_a_faulty_plugin_makes_the_host_degraded_but_ready(dsn):
     def boom() -> list[object]:
         raise ValueError("no gateway")
@@ -283,6 +295,7 @@ async def test_openapi_describes_every_route_and_the_page_needs_nothing_from_els
         ("get", "/v1/tasks/{task_uuid}/workflow_steps"), ("get", "/v1/tasks/{task_uuid}/workflow_steps/{step}"),
         ("patch", "/v1/tasks/{task_uuid}/workflow_steps/{step}"),
         ("get", "/v1/tasks/{task_uuid}/workflow_steps/{step}/audit"),
+        ("get", "/v1/plugins"),
         ("get", "/v1/workers"), ("get", "/v1/limits"), ("put", "/v1/limits/{key}"), ("delete", "/v1/limits/{key}"),
         ("post", "/v1/namespaces/{name}/{action}"), ("post", "/v1/handlers/{name}/{action}"),
     }  # fmt: skip

@@ -53,7 +53,7 @@ async def finish_pages(kernel: Kernel, task: UUID, step: UUID, attempt: int) -> 
         kernel,
         "tasker.steps_finish('w', array[$1::uuid], array[$2::uuid], array[$3::int], array['succeeded'],"
         " array['1']::json[], array[1]::float8[], array[null]::interval[], array[null]::json[], array[null]::json[],"
-        " null, array['tests'], 1, $4, true, null)",
+        " null, null, array['tests'], 1, $4, true, null)",
         task,
         step,
         attempt,

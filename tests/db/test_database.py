@@ -8,7 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from tasker_host.db.database import Database, shown
+from tasker_host.db.database import Database
+from tasker_host.db.dsn import shown
 from tasker_host.errors import DatabaseTooOld, DatabaseUnavailable
 
 

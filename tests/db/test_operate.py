@@ -322,7 +322,7 @@ async def test_what_still_runs_is_not_run_again(kernel):
 
 
 def expanded(step, *new: dict[str, object]) -> Outcome:
-    return done(step)._replace(expand=json.dumps(list(new)))
+    return done(step)._replace(expand=json.dumps({"steps": new, "links": []}))
 
 
 async def test_a_decision_that_runs_again_decides_anew(kernel):
@@ -333,7 +333,7 @@ async def test_a_decision_that_runs_again_decides_anew(kernel):
     (decide,) = (await kernel.claim()).steps
 
     def new(name: str) -> dict[str, object]:
-        return {"name": name, "template_step": name, "parents": [["decide"]], "reads": None, "inputs": None}
+        return {"name": name, "parents": [["decide"]], "reads": None}
 
     await kernel.finish(expanded(decide, new("x")))
     assert await run(kernel) == ["x"]
@@ -352,7 +352,7 @@ async def test_a_result_that_comes_too_late_adds_no_steps(kernel):
     (decide,) = (await kernel.claim("slow")).steps
     await kernel.clock(NOW + SECOND * 31)
     await kernel.claim("other")
-    new = {"name": "x", "template_step": "x", "parents": [["decide"]], "reads": None, "inputs": None}
+    new = {"name": "x", "parents": [["decide"]], "reads": None}
     late = await kernel.finish(expanded(decide, new), worker="slow")
     assert (late.superseded, await kernel.steps(task)) == ([decide.step_uuid], {"decide": "in_progress"})
 
@@ -365,19 +365,10 @@ async def test_ten_thousand_workers_and_their_join_are_made_and_run(kernel):
     )
     (task,), _ = await kernel.submit(template)
     (plan,) = (await kernel.claim()).steps
-    names = [f"work_{number}" for number in range(many)]
-    workers = [
-        {"name": name, "template_step": "work", "parents": [["plan"]], "reads": None, "inputs": {"n": n}}
-        for n, name in enumerate(names)
-    ]
-    join = {
-        "name": "join",
-        "template_step": "join",
-        "parents": [[name] for name in names],
-        "reads": None,
-        "inputs": None,
-    }
-    taken = (await kernel.finish(expanded(plan, *workers, join), want=500)).steps
+    instances = [{"name": f"work_{n}", "inputs": {"n": n}} for n in range(many)]
+    workers = {"name": "work", "parents": [["plan"]], "reads": None, "instances": instances}
+    join = {"name": "join", "parents": [["work"]], "reads": None}
+    taken = (await kernel.finish(expanded(plan, workers, join), want=500)).steps
     ran = 0
     while taken and taken[0].name != "join":
         assert len(taken) <= 500

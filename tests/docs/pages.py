@@ -9,7 +9,18 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("templates", "handlers", "plugins", "configuration", "cli", "api", "clients", "operations", "errors")
+NAMES = (
+    "writing-a-plugin",
+    "templates",
+    "handlers",
+    "plugins",
+    "configuration",
+    "cli",
+    "api",
+    "clients",
+    "operations",
+    "errors",
+)
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _SPAN = re.compile(r"`([^`\n]+)`")

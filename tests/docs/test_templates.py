@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Any, get_args
 
@@ -15,7 +16,8 @@ from tasker_host.domain.source import _HINTS, parse_template
 from tasker_host.domain.states import StepType
 from tasker_host.domain.template import Backoff, TaskTemplate, parts
 from tasker_host.handlers.workflow import StepOptions, TemplateOptions
-from tests.docs.pages import code, everything, page
+from tasker_host.templates.findings import CODES
+from tests.docs.pages import ROOT, code, everything, page
 
 MODELS: dict[str, type[BaseModel]] = {
     "Template": TaskTemplate,
@@ -144,3 +146,16 @@ def test_the_keys_of_a_template_are_the_options_of_one_in_code():
     said_otherwise = {"type", "handler", "dependencies", "composition", "batch_config"}
     ours = {"after", "called", "initialization", "method", "resolver"}
     assert {*StepOptions.__annotations__} - ours == set(parts.StepDefinition.model_fields) - said_otherwise
+
+
+def test_every_finding_is_explained_with_its_severity():
+    rows = page("templates").table("Findings", "code")
+    assert [(code(row[0])[0], row[1]) for row in rows] == [(name, severity.value) for name, severity in CODES.items()]
+    assert [row[0] for row in rows if len(row[2]) < 20] == []
+
+
+def test_every_change_is_explained():
+    rooms = ROOT / "tasker_host" / "templates"
+    source = (rooms / "diff.py").read_text() + (rooms / "schema_diff.py").read_text()
+    made = set(re.findall(r'"([A-Z]+_[A-Z_]+)"', source)) | {"IDENTITY_STRATEGY_CHANGED"}
+    assert {code(row[0])[0] for row in page("templates").table("Changes", "code")} == made

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import Any
 
 import asyncpg
 import pytest
 
-from tasker_host import RetryableError, StepContext, step_handler
+from tasker_host import step_handler
 from tasker_host.db.queries import workers_list
 from tasker_host.errors import DatabaseUnavailable
-from tests.support import chain, ended, plugin, results, run_to_end, running_host, submit
+from tests.support import chain, ended, plugin, run_to_end, running_host, submit
 
 
 @step_handler("work")
@@ -138,31 +137,3 @@ async def test_a_wrong_statement_says_nothing_against_the_database(dsn):
         with pytest.raises(asyncpg.UndefinedTableError):
             await host.database.fetch("select * from nothing")
         assert (await run_to_end(host, "t"))["status"] == "complete"
-
-
-async def test_retries_go_to_the_other_worker(dsn, database):
-    def handler(name: str) -> Any:
-        @step_handler("once")
-        async def once(context: StepContext) -> str:
-            if context.attempt == 1:
-                raise RetryableError("not here")
-            return name
-
-        return once
-
-    text = chain("t", "once", backoff_base_ms=100)
-    async with (
-        running_host(dsn, plugin([handler("a")], [text])) as a,
-        running_host(dsn, plugin([handler("b")], [text])),
-    ):
-        await alive(database, 2)
-        tasks = [await submit(a, "t", {"n": n}) for n in range(20)]
-        rows = await ended(a, *tasks)
-        failed_on = {
-            row["task_uuid"]: row["worker"]
-            for row in await database.fetch("select task_uuid, worker from tasker.step_history where error is not null")
-        }
-        of_a = a.worker.id
-    elsewhere = [row for row in rows if results(row)["once"] == ("b" if failed_on[row["task_uuid"]] == of_a else "a")]
-    # By chance half of them would be. Nobody waits for a worker that is busy just then.
-    assert len(elsewhere) >= 16

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from tasker_host.domain.flow import Flow
 from tasker_host.domain.graph import find_problems
 from tasker_host.domain.json import canonical_json
 from tasker_host.domain.template.parts import (
@@ -108,13 +109,19 @@ class TaskTemplate(Part):
     def _steps(self) -> dict[str, StepDefinition]:
         return {step.name: step for step in self.steps}
 
+    @cached_property
+    def flow(self) -> Flow:
+        """Which steps a task of it gets while it runs, and by whose result."""
+        return Flow(self)
+
     def step(self, name: str) -> StepDefinition:
         """The step of that name. Raises KeyError."""
         return self._steps[name]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         copy = super().model_copy(update=update, deep=deep)
-        copy.__dict__.pop("_steps", None)  # pydantic copies cached values along, and these are of the old steps
+        for cached in ("_steps", "flow"):  # pydantic copies cached values along, and these are of the old steps
+            copy.__dict__.pop(cached, None)
         return copy
 
     def for_environment(self, env: str) -> TaskTemplate:

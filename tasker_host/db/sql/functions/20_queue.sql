@@ -12,7 +12,8 @@
 --   queue_renew:{ns}   push leases out
 --   queue_next:{ns}    when the next message comes due, and the rank of the first one that is ready
 --
--- queue_apply, queue_take, queue_renew and queue_next (without a suffix) call those of the namespace that they are given.
+-- queue_apply, queue_take, queue_renew and queue_next (without a suffix) call those of the namespace that they are given,
+-- and so does events_insert (48_events.sql).
 -- They are made here too, a branch for each namespace: `execute` would parse and plan its call every time, which takes
 -- longer than the call.
 
@@ -183,7 +184,8 @@ begin
              'table (msg_id bigint, step_uuid uuid, was_due boolean)', 'return query select * from tasker.%I($2, $3, $4, $5)'),
             ('queue_renew', 'p_messages bigint[], p_until timestamptz', 'void', 'perform tasker.%I($2, $3)'),
             ('queue_next', 'out next_due timestamptz, out first_rank bigint', 'record',
-             'select q.next_due, q.first_rank into next_due, first_rank from tasker.%I() q')
+             'select q.next_due, q.first_rank into next_due, first_rank from tasker.%I() q'),
+            ('events_insert', 'p_events jsonb[]', 'void', 'perform tasker.%I($2)')
         ) as f (name, arguments, returns, call)
     loop
         select string_agg(format('when %L then ' || v_one.call || ';', n.name, v_one.name || ':' || n.name), e'\n' order by n.name)
@@ -226,8 +228,8 @@ begin
     execute format('alter table pgmq.%I set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
                     autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05)',
                    v_table);
-    perform tasker.events_queue_create(p_namespace);
     perform tasker.queue_install(p_namespace);
+    perform tasker.events_install(p_namespace);
     insert into tasker.namespaces (name, queue_sequence)
     values (p_namespace, pg_get_serial_sequence(format('pgmq.%I', v_table), 'msg_id')::regclass);
     perform tasker.queue_dispatch();

@@ -1,12 +1,19 @@
 -- Steps that a decision or an analyzer adds to its running task, within the call that finishes it.
 --
--- p_expand is [{"name", "template_step", "parents": [[candidate names], …], "reads": [names] or null, "inputs", "if_all": [names],
--- "if_any": [names]}], parents before children (domain/expansion.py).
--- A step with conditions is made only if all of these, and any of these, exist by then. One left without a parent hangs on
--- the step that adds it.
--- Of the candidates of a parent the first one that exists counts; a further one (a decision that may yet make the first) only
--- while it has not come to its end. A step that exists already is not made again: it gets the parents that it lacks.
--- `reads` null: the values of its parents.
+-- p_expand is what domain/making.py says of them, all names being those of the template; that of a batch_worker stands for
+-- all its instances:
+--
+--   steps  [{"name", "parents": [[candidate names], …], "reads": [names] or null, "if_all": [names], "if_any": [names],
+--            "instances": [{"name", "inputs"}]}], parents before children
+--          A step with conditions is made only if all of these, and any of these, exist by then. One that has no parent to wait
+--          for waits for the step that adds it. One that exists already is not made again. Instances are steps of their own
+--          names; a step without them is one of its own name.
+--          Of the candidates of a parent the first one that exists counts; a further one is a decision or an analyzer that
+--          may yet make the first.
+--   links  [{"name", "parents": [names], "reads": [names] or null}]: steps that may exist and wait for these parents too, if
+--          they are made now
+--
+-- `reads` null, or more than 64 of them: the values of its parents.
 
 create or replace function tasker.steps_expand(
     p_worker text, p_task uuid, p_step uuid, p_attempt int, p_expand json
@@ -22,7 +29,7 @@ as $$
 declare
     v_task record;
     v_base int;
-    v_names text[];              -- of the steps there are, and those that are to be made
+    v_names text[];              -- of the template's steps that there are, and those that are to be made
     v_step record;
     v_made int;
     v_fresh int;
@@ -34,94 +41,125 @@ begin
     if not found then
         return;    -- its outcome will not count either
     end if;
-    select max(position), array_agg(name) into v_base, v_names from tasker.steps where task_uuid = p_task;
-    v_names := v_names || array(select w ->> 'name' from json_array_elements(p_expand) w
-                                where w -> 'if_all' is null and w -> 'if_any' is null);
+    if p_expand -> 'steps' is null then
+        raise exception 'steps are added as {"steps": […], "links": […]}, found %: this worker is older than its database',
+            left(p_expand::text, 80);
+    end if;
+    select max(position), array_agg(distinct template_step) into v_base, v_names from tasker.steps where task_uuid = p_task;
     for v_step in
         select w ->> 'name' as name, w -> 'if_all' as if_all, w -> 'if_any' as if_any
-        from json_array_elements(p_expand) with ordinality as e (w, position)
-        where w -> 'if_all' is not null or w -> 'if_any' is not null order by position
+        from json_array_elements(p_expand -> 'steps') with ordinality as e (w, position) order by position
     loop
-        if array(select json_array_elements_text(v_step.if_all)) <@ v_names
+        if (v_step.if_all is null or array(select json_array_elements_text(v_step.if_all)) <@ v_names)
            and (v_step.if_any is null or array(select json_array_elements_text(v_step.if_any)) && v_names) then
             v_names := v_names || v_step.name;
         end if;
     end loop;
 
     with wanted as materialized (
-        select w.position, w.value ->> 'name' as name, w.value ->> 'template_step' as template_step,
-               w.value -> 'parents' as parents, w.value -> 'reads' as reads, w.value -> 'inputs' as inputs
-        from json_array_elements(p_expand) with ordinality as w (value, position)
-        where (w.value -> 'if_all' is null and w.value -> 'if_any' is null) or w.value ->> 'name' = any (v_names)
+        select w.position, w.value ->> 'name' as name, w.value -> 'parents' as parents, w.value -> 'reads' as reads,
+               w.value -> 'instances' as instances
+        from json_array_elements(p_expand -> 'steps') with ordinality as w (value, position)
+        where w.value ->> 'name' = any (v_names)
     ), there as materialized (
-        select s.step_uuid, s.name, s.state, s.if_failed, s.parents, tasker.is_satisfied(s.state, s.if_failed) as is_satisfied
+        select s.step_uuid, s.name, s.template_step, s.state, tasker.is_satisfied(s.state, s.if_failed) as is_satisfied
         from tasker.steps s where s.task_uuid = p_task
     ), fresh as materialized (
-        select w.*, (left(p_task::text, 30) || lpad(to_hex(v_base + w.position), 6, '0'))::uuid as step_uuid
-        from wanted w where not exists (select from there t where t.name = w.name)
-    ), known as materialized (
-        select step_uuid, name, is_satisfied, true as is_there from there
-        union all
-        select step_uuid, name, false, false from fresh
-    ), chosen as materialized (
-        -- child, parent: the first candidate that exists
-        select distinct c.child, c.parent, c.is_satisfied
+        select n.*, (left(p_task::text, 30) || lpad(to_hex(v_base + n.position), 6, '0'))::uuid as step_uuid
         from (
-            select distinct on (w.name, d.position) k2.step_uuid as child, k.step_uuid as parent, k.is_satisfied, n.position as preference
-            from wanted w
-            cross join json_array_elements(w.parents) with ordinality as d (value, position)
-            cross join json_array_elements_text(d.value) with ordinality as n (name, position)
-            join known k on k.name = n.name
-            join known k2 on k2.name = w.name
-            order by w.name, d.position, n.position
-        ) c
-        where c.preference = 1 or not c.is_satisfied
-    ), edge as materialized (
-        select child, parent, is_satisfied from chosen
+            select row_number() over (order by w.position, i.position) as position, w.position as wanted,
+                   w.name as template_step, coalesce(i.value ->> 'name', w.name) as name, i.value -> 'inputs' as inputs
+            from wanted w left join lateral json_array_elements(w.instances) with ordinality as i (value, position) on true
+        ) n
+        where not exists (select from there t where t.name = n.name)
+    ), known as materialized (
+        select step_uuid, template_step, is_satisfied from there
         union all
-        select f.step_uuid, p_step, false from fresh f where not exists (select from chosen c where c.child = f.step_uuid)
-    ), parents_of as materialized (
-        select child, array_agg(parent order by parent) as parents, (count(*) filter (where not is_satisfied))::int as open
-        from edge group by child
-    ), children_of as materialized (
-        select parent, array_agg(child order by child) as children from edge group by parent
+        select step_uuid, template_step, false from fresh
+    ), parent as materialized (
+        -- What is made from one step of the template has the same parents.
+        select w.position as wanted, case when a.open > 0 then a.uuids else a.uuids || p_step end as uuids,
+               greatest(a.open, 1) as open
+        from wanted w left join (
+            select c.wanted, array_agg(k.step_uuid order by k.step_uuid) as uuids,
+                   (count(*) filter (where not k.is_satisfied))::int as open
+            from (
+                select distinct c.wanted, c.name
+                from (
+                    -- The first candidate that exists.
+                    select distinct on (w.position, g.position) w.position as wanted, n.name
+                    from wanted w
+                    cross join json_array_elements(w.parents) with ordinality as g (value, position)
+                    cross join json_array_elements_text(g.value) with ordinality as n (name, position)
+                    where n.name = any (v_names)
+                    order by w.position, g.position, n.position
+                ) c
+            ) c
+            join known k on k.template_step = c.name
+            group by c.wanted
+        ) a on a.wanted = w.position
+    ), read as materialized (
+        select r.wanted, r.link, array_agg(k.step_uuid order by r.position, k.step_uuid) as uuids
+        from (
+            select w.position as wanted, null as link, n.name, n.position
+            from wanted w cross join json_array_elements_text(w.reads) with ordinality as n (name, position)
+            where json_typeof(w.reads) = 'array'
+            union all
+            select null, l ->> 'name', n.name, n.position
+            from json_array_elements(p_expand -> 'links') l
+            cross join json_array_elements_text(l -> 'reads') with ordinality as n (name, position)
+            where json_typeof(l -> 'reads') = 'array'
+        ) r
+        join known k on k.template_step = r.name
+        group by r.wanted, r.link
+    ), link as materialized (
+        -- What exists and now waits for something new too.
+        select c.step_uuid as child, array_agg(f.step_uuid order by f.step_uuid) as parents,
+               (select case when cardinality(r.uuids) <= 64 then r.uuids end from read r where r.link = c.template_step) as reads
+        from json_array_elements(p_expand -> 'links') l
+        join there c on c.template_step = l ->> 'name' and c.state = 'pending'
+        cross join json_array_elements_text(l -> 'parents') p
+        join fresh f on f.template_step = p
+        group by c.step_uuid, c.template_step
+    ), rule as materialized (
+        select w.position as wanted, d.max_attempts, d.if_failed, d.priority, tasker.queue_lane(v_task.tags || d.tags) as lane,
+               nullif(coalesce(tasker.step_limit_keys(v_task.limit_keys, w.name), '{}')
+                      || case when d.parallelism is not null then array['batch:' || p_step] else '{}' end, '{}') as limit_keys
+        from wanted w join tasker.template_rules d on d.template_id = v_task.template_id and d.name = w.name
+    ), child as materialized (
+        select e.parent, array_agg(e.child order by e.child) as uuids
+        from (
+            select u.parent, f.step_uuid as child from parent p cross join unnest(p.uuids) as u (parent)
+            join fresh f on f.wanted = p.wanted
+            union all
+            select u.parent, l.child from link l cross join unnest(l.parents) as u (parent)
+        ) e
+        group by e.parent
     ), made as (
         insert into tasker.steps (
             step_uuid, task_uuid, position, name, template_step, state, state_since, waits_on, parents, children, reads,
             max_attempts, inputs, if_failed, priority, lane, limit_keys, made_by)
-        select f.step_uuid, p_task, v_base + f.position, f.name, f.template_step, 'pending', tasker.now(), coalesce(p.open, 0),
-               coalesce(p.parents, '{}'), coalesce(c.children, '{}'),
-               case when json_typeof(f.reads) = 'array' then
-                   array(select k.step_uuid from json_array_elements_text(f.reads) with ordinality as r (name, position)
-                         join known k on k.name = r.name order by r.position)
-               else coalesce(p.parents, '{}') end,
-               d.max_attempts, nullif(f.inputs::text, 'null')::json, d.if_failed, d.priority,
-               tasker.queue_lane(v_task.tags || d.tags),
-               nullif(coalesce(tasker.step_limit_keys(v_task.limit_keys, f.template_step), '{}')
-                      || case when d.parallelism is not null then array['batch:' || p_step] else '{}' end, '{}'),
-               p_step
+        select f.step_uuid, p_task, v_base + f.position, f.name, f.template_step, 'pending', tasker.now(), p.open,
+               p.uuids, coalesce(c.uuids, '{}'),
+               coalesce(case when cardinality(r.uuids) <= 64 then r.uuids end, p.uuids),
+               d.max_attempts, case when json_typeof(f.inputs) <> 'null' then f.inputs end, d.if_failed, d.priority, d.lane,
+               d.limit_keys, p_step
         from fresh f
-        join tasker.template_rules d on d.template_id = v_task.template_id and d.name = f.template_step
-        left join parents_of p on p.child = f.step_uuid
-        left join children_of c on c.parent = f.step_uuid
+        join rule d on d.wanted = f.wanted
+        join parent p on p.wanted = f.wanted
+        left join read r on r.wanted = f.wanted
+        left join child c on c.parent = f.step_uuid
         returning 1
-    ), gained as (
-        -- What was there before: parents of the new steps, and joins that now wait for some of them too.
-        select t.step_uuid,
-               array(select e.parent from edge e
-                     where e.child = t.step_uuid and t.state = 'pending' and e.parent <> all (t.parents)) as parents,
-               (select count(*) from edge e where e.child = t.step_uuid and t.state = 'pending'
-                     and e.parent <> all (t.parents) and not e.is_satisfied)::int as open,
-               array(select e.child from edge e left join there c on c.step_uuid = e.child
-                     where e.parent = t.step_uuid
-                       and (c.step_uuid is null or (c.state = 'pending' and t.step_uuid <> all (c.parents)))) as children
-        from there t where t.step_uuid in (select child from edge union all select parent from edge)
     ), linked as (
         update tasker.steps s
-        set parents = s.parents || g.parents, waits_on = s.waits_on + g.open, children = s.children || g.children,
-            reads = case when cardinality(s.reads) + cardinality(g.parents) <= 64 then s.reads || g.parents else s.reads end
-        from gained g
-        where s.step_uuid = g.step_uuid and (g.parents <> '{}' or g.children <> '{}')
+        set parents = s.parents || coalesce(l.parents, '{}'),
+            waits_on = s.waits_on + coalesce(cardinality(l.parents), 0),
+            children = s.children || coalesce(c.uuids, '{}'),
+            reads = case when l.child is null then s.reads else coalesce(l.reads, s.parents || l.parents) end
+        from there t
+        left join link l on l.child = t.step_uuid
+        left join child c on c.parent = t.step_uuid
+        where s.step_uuid = t.step_uuid and (l.child is not null or c.parent is not null)
         returning 1
     )
     select (select count(*) from made), (select count(*) from fresh) into v_made, v_fresh;

@@ -12,10 +12,34 @@ begin
     end if;
     perform pg_advisory_xact_lock(hashtextextended('tasker.namespaces', 0));
     perform pgmq.create(v_queue);
+    -- PGMQ's own index on vt serves no query of it: it reads in the order of msg_id.
+    execute format('drop index if exists pgmq.%I', 'q_' || v_queue || '_vt_idx');
     execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 50,
                     autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05)', 'q_' || v_queue);
 end
 $$;
+
+-- Makes the function that inserts into the queue of one namespace; tasker.events_insert(namespace, events), which is made by
+-- queue_dispatch, calls it. A statement made at every call would cost ten times as much to plan as to run.
+create or replace function tasker.events_install(p_namespace text) returns void
+language plpgsql as $install$
+declare
+    v_table text := format('pgmq.%I', 'q_' || p_namespace || '_domain_events');
+begin
+    perform tasker.events_queue_create(p_namespace);
+    execute format($$
+        create or replace function tasker.%I(p_events jsonb[]) returns void language plpgsql
+        as $body$
+        begin
+            if to_regclass(%L) is null then                    -- somebody dropped it
+                perform tasker.events_queue_create(%L);
+            end if;
+            -- Visible at once to every PGMQ client, all of which look at the real clock.
+            insert into %s (vt, message) select clock_timestamp(), unnest(p_events);
+        end
+        $body$ $$, 'events_insert:' || p_namespace, v_table, p_namespace, v_table);
+end
+$install$;
 
 -- Sends events of one namespace, in their order, one insert a queue: to that of the namespace, and to those that are bound
 -- to their names. Every durable event goes this way. Returns whether a relay got one.
@@ -23,14 +47,10 @@ drop function if exists tasker.events_send(text, jsonb[]);
 create or replace function tasker.events_send(p_namespace text, p_events jsonb[]) returns boolean
 language plpgsql as $$
 begin
-    perform tasker.events_queue_create(p_namespace);
-    -- Visible at once to every PGMQ client, all of which look at the real clock.
-    execute format('insert into pgmq.%I (vt, message)
-                    select clock_timestamp(), e.event from unnest($1) with ordinality as e (event, position) order by e.position',
-                   'q_' || p_namespace || '_domain_events') using p_events;
+    perform tasker.events_insert(p_namespace, p_events);
     return tasker.events_route(p_namespace, p_events);
 end
 $$;
 
--- Namespaces that were there before their events.
-select tasker.events_queue_create(name) from tasker.namespaces;
+-- After an upgrade of this file, and for namespaces that were there before their events.
+select tasker.events_install(name) from tasker.namespaces;

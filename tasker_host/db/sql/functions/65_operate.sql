@@ -220,6 +220,8 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
     v_added uuid[];
+    v_children uuid[];           -- what stays and waited for something that goes
+    v_makers uuid[];             -- and who may make that again
 begin
     select array_agg(s.step_uuid) into v_added from tasker.steps s
     where s.task_uuid = any (p_tasks) and s.made_by = any (p_steps);
@@ -227,12 +229,27 @@ begin
         insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, actor, reason)
         select s.task_uuid, s.step_uuid, s.state, 'cancelled', p_now, s.attempts, p_actor, 'what added it is run again'
         from tasker.steps s where s.step_uuid = any (v_added) and s.state <> 'cancelled';
+        with recursive maker as (
+            select s.step_uuid as gone, s.made_by as maker from tasker.steps s where s.step_uuid = any (v_added)
+            union all
+            select m.gone, s.made_by from maker m join tasker.steps s on s.step_uuid = m.maker where m.maker = any (v_added)
+        )
+        select array_agg(l.child), array_agg(l.maker) into v_children, v_makers
+        from (
+            select distinct c.step_uuid as child, m.maker
+            from tasker.steps c cross join unnest(c.parents) as u (parent) join maker m on m.gone = u.parent
+            where c.task_uuid = any (p_tasks) and c.step_uuid <> all (v_added)
+              and m.maker <> all (v_added) and m.maker <> all (c.parents)
+        ) l;
         delete from tasker.steps where step_uuid = any (v_added);
         update tasker.steps s
-        set children = array(select c from unnest(s.children) c where c <> all (v_added)),
-            parents = array(select c from unnest(s.parents) c where c <> all (v_added)),
+        set children = array(select c from unnest(s.children) c where c <> all (v_added))
+                       || array(select l.child from unnest(v_children, v_makers) as l (child, maker) where l.maker = s.step_uuid),
+            parents = array(select c from unnest(s.parents) c where c <> all (v_added))
+                      || array(select l.maker from unnest(v_children, v_makers) as l (child, maker) where l.child = s.step_uuid),
             reads = array(select c from unnest(s.reads) c where c <> all (v_added))
-        where s.task_uuid = any (p_tasks) and (s.children && v_added or s.parents && v_added or s.reads && v_added);
+        where s.task_uuid = any (p_tasks) and (s.children && v_added or s.parents && v_added or s.reads && v_added
+                                            or s.step_uuid = any (v_makers));
     end if;
     with was as (
         select s.step_uuid, s.state from tasker.steps s where s.step_uuid = any (p_steps) and s.task_uuid = any (p_tasks)
