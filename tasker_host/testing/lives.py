@@ -57,9 +57,8 @@ def renewed(catalog: Catalog, database: Database, registry: Registry) -> Catalog
     for template_id, plans in catalog._plans.items():
         made._plans[template_id] = {}
         for name, plan in plans.items():
-            wanted = plan.definition.handler
             try:
-                handler = registry.handlers.find(wanted.callable, method=wanted.method, resolver=wanted.resolver)
+                handler = registry.handlers.find(plan.definition.handler)
             except BindError:
                 continue
             made._plans[template_id][name] = replace(plan, handler=handler, call=handler.call)

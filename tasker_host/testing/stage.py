@@ -170,7 +170,7 @@ class Stage:
     async def _rest(self, tasks: Sequence[UUID]) -> None:
         begun = self.moved
         # Whoever wrote them may have told nobody.
-        self.host.kit_worker.move()
+        self.host.kit_worker.wake()
         while True:
             await self.host.quiet.wait()
             if not await tasks_unsettled(self.host.database, tasks):
@@ -188,7 +188,7 @@ class Stage:
         self.moved += by
         await self.host.database.fetchval("select tasker_kit.advance($1)", by)
         await self.host.sweeper.enforce_deadlines()
-        self.host.kit_worker.move()
+        self.host.kit_worker.wake()
 
     async def told(self, tasks: Sequence[UUID]) -> str:
         rows = await tasks_get(self.host.database, tasks)

@@ -13,6 +13,7 @@ NAMES = (
     "writing-a-plugin",
     "templates",
     "handlers",
+    "testing",
     "plugins",
     "configuration",
     "cli",
