@@ -42,7 +42,16 @@ if TYPE_CHECKING:
     from tasker_host.handlers.step import StepHandler
     from tasker_host.handlers.workflow import Workflow, workflow
     from tasker_host.hooks.publisher import EventPublisher
-    from tasker_host.hooks.records import Classifier, Executor, Handler, HealthCheck, Middleware, Publisher, Subscriber
+    from tasker_host.hooks.records import (
+        Classifier,
+        Executor,
+        Handler,
+        HealthCheck,
+        Middleware,
+        Publisher,
+        Resolver,
+        Subscriber,
+    )
     from tasker_host.hooks.relay import Relay
     from tasker_host.hooks.specs import hookimpl
     from tasker_host.host import Host
@@ -81,6 +90,7 @@ __all__ = [
     "PermanentError",
     "Publisher",
     "Relay",
+    "Resolver",
     "RetryableError",
     "StepContext",
     "StepHandler",
@@ -158,6 +168,7 @@ _HOMES = {
         "HealthCheck",
         "Middleware",
         "Publisher",
+        "Resolver",
         "Subscriber",
     ),
     "hooks.relay": ("Relay",),

@@ -14,12 +14,15 @@ TaskerError
 │   ├── StepNotFound          no step of that uuid or name                         STEP_NOT_FOUND
 │   ├── DeadLetterNotFound    no dead letter of that uuid, or of that task         DEAD_LETTER_NOT_FOUND
 │   ├── DeadLetterExists      the task has one that is pending                     DEAD_LETTER_EXISTS
+│   ├── RelayNotFound         no relay of that name                                RELAY_NOT_FOUND
+│   ├── RelayNotEmpty         events wait in it, or are dead, and would be lost    RELAY_NOT_EMPTY
 │   └── IllegalMove           the state of a task or step does not allow it        MOVE_ILLEGAL
 ├── DatabaseError             the database cannot be used
 │   ├── DatabaseUnavailable   not reachable, or the connection was lost            DATABASE_UNAVAILABLE
 │   ├── DatabaseTooOld        PostgreSQL before 15                                 DATABASE_TOO_OLD
 │   ├── SchemaMismatch        newer than this host, edited or not migrated         SCHEMA_MISMATCH
 │   └── EmbeddedUnavailable   no embedded PostgreSQL can be started here           EMBEDDED_UNAVAILABLE
+├── LeaseLost                 what a consumer held is somebody else's by now           LEASE_LOST
 ├── HostUnavailable           a client's host does not answer, or cannot now           HOST_UNAVAILABLE
 ├── AddressUnavailable        HTTP cannot be served at that address                ADDRESS_UNAVAILABLE
 └── HandlerError              raised by handlers: the step failed
@@ -127,6 +130,14 @@ class DeadLetterExists(RequestError):
     code = "DEAD_LETTER_EXISTS"
 
 
+class RelayNotFound(RequestError):
+    code = "RELAY_NOT_FOUND"
+
+
+class RelayNotEmpty(RequestError):
+    code = "RELAY_NOT_EMPTY"
+
+
 class IllegalMove(RequestError):
     code = "MOVE_ILLEGAL"
 
@@ -155,6 +166,12 @@ class SchemaMismatch(DatabaseError):
 
 class EmbeddedUnavailable(DatabaseError):
     code = "EMBEDDED_UNAVAILABLE"
+
+
+class LeaseLost(TaskerError):
+    """A consumer's event is not its own any more. Nothing was changed."""
+
+    code = "LEASE_LOST"
 
 
 class HostUnavailable(TaskerError):

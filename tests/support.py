@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
 from uuid import UUID
 
+import structlog
+from click.testing import CliRunner, Result
+
 from tasker_host import TaskTemplate, hookimpl
+from tasker_host.cli import tasker
 from tasker_host.config import Config, load
 from tasker_host.db.queries import Row, tasks_get
 from tasker_host.domain.request import request_from_data
@@ -88,3 +93,18 @@ async def run_to_end(host: Host, name: str, context: Any = None, **more: Any) ->
 def results(row: Row) -> dict[str, Any]:
     """Step name → value, of the steps that have one."""
     return {step["name"]: step["result"] for step in row["steps"] if step["current_state"] == "complete"}
+
+
+def command(*arguments: str) -> Result:
+    """`tasker <arguments>` in this process, with its output and exit code; logs are put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        ran = CliRunner().invoke(tasker, list(arguments), prog_name="tasker")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
+    # Anything else is a traceback for whoever ran it.
+    assert isinstance(ran.exception, SystemExit | None), ran.exception
+    return ran

@@ -22,6 +22,7 @@ OWN_COMMANDS = {
     "namespace": "tasker_host.cli.limit:namespace",
     "handler": "tasker_host.cli.limit:handler",
     "dlq": "tasker_host.cli.dlq:dlq",
+    "event": "tasker_host.cli.event:event",
     "template": "tasker_host.cli.template:template",
     "generate": "tasker_host.cli.generate:generate",
     "plugin": "tasker_host.cli.plugin:plugin",

@@ -98,7 +98,8 @@ def _templates(roster: Roster, config: Config) -> Part:
     unavailable = [template for template in templates if registry.problems_of(template)]
     problems = [str(problem) for template in unavailable for problem in registry.problems_of(template)]
     if not templates:
-        return Part("templates", "wrong", "there is none, so there is nothing to run", ("tasker plugin new NAME",))
+        do = "repair the plugins above" if roster.faulty() else "write some: tasker plugin new NAME"
+        return Part("templates", "wrong", "there is none, so there is nothing to run", (do,))
     message = counted({"templates": len(templates)})
     if unavailable:
         message += f", {len(unavailable)} of them not available"

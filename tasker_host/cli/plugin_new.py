@@ -26,6 +26,7 @@ _FILES = {
     "src/{package}/plugin.py": "plugin.py",
     "src/{package}/settings.py": "settings.py",
     "src/{package}/handlers.py": "handlers.py",
+    "src/{package}/publishers.py": "publishers.py",
     "src/{package}/templates/greet.yaml": "greet.yaml",
     "src/{package}/py.typed": "",
     "tests/test_handlers.py": "test_handlers.py",

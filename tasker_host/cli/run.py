@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from tasker_host.cli.options import TaskerCommand, config_options, json_option
+from tasker_host.cli.scaling import Processes, scale
+from tasker_host.cli.scaling import processes as read_processes
 
 if TYPE_CHECKING:
     from tasker_host.config import Config
@@ -26,7 +28,14 @@ _CHILD_SLACK_SECONDS = 10.0
 
 
 @click.command("run", cls=TaskerCommand)
-@click.option("--processes", type=click.IntRange(1, 256), default=1, show_default=True, help="Worker processes.")
+@click.option(
+    "--processes",
+    callback=read_processes,
+    metavar="N|MIN..MAX",
+    default="1",
+    show_default=True,
+    help="Worker processes: so many, or as many as the work asks for between two numbers.",
+)
 @click.option("--host", "address", metavar="ADDRESS", help="Address to serve HTTP on. [default: web.host]")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), help="Port to serve HTTP on; 0: any free one. [default: web.port]"
@@ -36,7 +45,7 @@ _CHILD_SLACK_SECONDS = 10.0
 @config_options
 @json_option
 def run(  # noqa: PLR0917 - one parameter an option
-    processes: int,
+    processes: Processes,
     address: str | None,
     port: int | None,
     no_web: bool,
@@ -64,7 +73,7 @@ def run(  # noqa: PLR0917 - one parameter an option
     run_async(_serve(config, processes, arguments, is_child=child))
 
 
-async def _serve(config: Config, processes: int, arguments: list[str], *, is_child: bool) -> None:
+async def _serve(config: Config, processes: Processes, arguments: list[str], *, is_child: bool) -> None:
     import structlog
 
     from tasker_host.host import Host
@@ -76,7 +85,11 @@ async def _serve(config: Config, processes: int, arguments: list[str], *, is_chi
         told = _Told()
         stack.callback(told.listen())
         host = await stack.enter_async_context(Host(config))
-        children = Children(["run", "--child", "--no-web", *arguments], _environments(host, processes - 1))
+        children = Children(
+            ["run", "--child", "--no-web", *arguments],
+            _environment(host),
+            grace_seconds=config.settings.worker.shutdown_grace_seconds + _CHILD_SLACK_SECONDS,
+        )
         url = None
         if config.settings.web.enabled:
             server = Server(host)
@@ -84,9 +97,16 @@ async def _serve(config: Config, processes: int, arguments: list[str], *, is_chi
             stack.push_async_callback(server.stop)
         if is_child:
             when_parent_ends(told.once)
-        children.start()
-        log.info("host is ready", url=url, worker=str(host), namespaces=host.catalog.namespaces(), processes=processes)
-        await told.stop.wait()
+        children.scale(processes.least - 1)
+        log.info(
+            "host is ready",
+            url=url,
+            worker=str(host),
+            namespaces=host.catalog.namespaces(),
+            processes=processes.least if processes.least == processes.most else str(processes),
+        )
+        async with _scaled(host, children, processes):
+            await told.stop.wait()
         log.info("host is stopping", worker=str(host), grace_seconds=config.settings.worker.shutdown_grace_seconds)
         host.stop_claiming()
         told.again = lambda: _cut_short(host, children)
@@ -126,13 +146,27 @@ def _cut_short(host: Host, children: Children) -> None:
     children.stop()
 
 
+@contextlib.asynccontextmanager
+async def _scaled(host: Host, children: Children, processes: Processes) -> AsyncIterator[None]:
+    if processes.least == processes.most:
+        yield
+        return
+    from tasker_host.runtime.supervise import Supervisor
+
+    supervisor = Supervisor()
+    supervisor.start("processes", lambda: scale(host, children, processes))
+    try:
+        yield
+    finally:
+        await supervisor.stop()
+
+
 async def _drained(host: Host, children: Children) -> None:
     """While running steps end, HTTP goes on answering that the host is stopping."""
-    grace = host.config.settings.worker.shutdown_grace_seconds
-    await asyncio.gather(children.ended(grace_seconds=grace + _CHILD_SLACK_SECONDS), host.drained())
+    await asyncio.gather(children.ended(), host.drained())
 
 
-def _environments(host: Host, count: int) -> list[dict[str, str]]:
+def _environment(host: Host) -> Callable[[int], dict[str, str]]:
     """What differs for each child: it uses our database, which is ready, and is a worker of its own."""
     own_id = host.config.settings.worker.id
     shared = {
@@ -140,6 +174,4 @@ def _environments(host: Host, count: int) -> list[dict[str, str]]:
         "TASKER__DATABASE__AUTO_MIGRATE": "never",
         "TASKER__DATABASE__LISTEN_URL": host.config.settings.database.listen_url,
     }
-    return [
-        {**shared, **({"TASKER__WORKER__ID": f"{own_id}-{number}"} if own_id else {})} for number in range(2, count + 2)
-    ]
+    return lambda number: {**shared, **({"TASKER__WORKER__ID": f"{own_id}-{number}"} if own_id else {})}

@@ -35,6 +35,7 @@ DatabaseUrl = Annotated[str, BeforeValidator(_postgres_url)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Minutes = Annotated[int, Field(ge=1, le=525_600)]
 Days = Annotated[float, Field(ge=0, le=36_500)]
+Packages = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...], Field(strict=False)]
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)]
 
 
@@ -127,6 +128,7 @@ class WorkerSettings(_Section):
     handler_timeout_seconds: Seconds = Field(description="How long a handler may run when its step does not say.")
     shutdown_grace_seconds: float = Field(ge=0, le=86_400, description="Time for running handlers after SIGTERM.")
     namespaces: Names = Field(description="Serve only these namespaces; empty: all of them.")
+    handler_packages: Packages = Field(description="Packages from which templates may name handlers by their path.")
     tags: Names = Field(
         description="With tags: take only steps that ask for no others. Empty: take everything, tags or not."
     )

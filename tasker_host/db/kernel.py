@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 import orjson
@@ -36,6 +36,15 @@ class Claimed(NamedTuple):
     checkpoint: str | None
 
 
+class Telling(Protocol):
+    """What is told of an outcome once it counts."""
+
+    @property
+    def messages(self) -> Sequence[str]:
+        """The durable events, as JSON texts, sent if the outcome counts."""
+        ...
+
+
 class Outcome(NamedTuple):
     """What became of one attempt; `value` is the step's value, its error or its checkpoint, as JSON text.
 
@@ -52,8 +61,7 @@ class Outcome(NamedTuple):
     metadata: str | None
     expand: str | None = None
     """The steps that a decision or an analyzer adds, as JSON text (`functions/45_expand.sql`)."""
-    events: Sequence[str] = ()
-    """The durable events that are sent if the outcome counts, as JSON texts."""
+    telling: Telling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,17 +192,21 @@ async def steps_finish(
     Outcomes whose lease or attempt is no longer ours change nothing and come back in `.superseded`.
     SQL: `functions/60_finish.sql`.
     """
-    *columns, each = zip(*outcomes, strict=True)
-    events = [event for of_one in each for event in of_one] or None
-    event_of = events and [position for position, of_one in enumerate(each, start=1) for _ in of_one]
+    *columns, tellings = zip(*outcomes, strict=True)
+    events: list[str] = []
+    event_of: list[int] = []
+    for position, telling in enumerate(tellings, start=1):
+        if telling is not None:
+            events += telling.messages
+            event_of += [position] * len(telling.messages)
     return _taken(
         await connection.fetch(
             "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
             " $17)",
             worker,
             *columns,
-            events,
-            event_of,
+            events or None,
+            event_of or None,
             namespaces,
             want,
             lease,

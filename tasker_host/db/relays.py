@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 
 from tasker_host.db.database import Database
+from tasker_host.db.listen import EVENTS
 from tasker_host.db.queries import Row
 from tasker_host.domain.json import loads
 from tasker_host.domain.patterns import pattern_regex
@@ -139,6 +140,14 @@ async def relay_tidy(database: Database, relay: str) -> None:
     await database.fetchval("select tasker.relay_tidy($1)", relay)
 
 
+async def relay_there(database: Database, relay: str) -> bool:
+    return bool(await database.fetchval("select exists (select from tasker.relays where name = $1)", relay))
+
+
+async def relay_names(database: Database) -> list[str]:
+    return [row[0] for row in await database.fetch("select name from tasker.relays order by name")]
+
+
 async def relays_stats(database: Database) -> list[Row]:
     """Every relay that there is or was: its state, what waits and is dead, its counts and its last error.
 
@@ -202,6 +211,11 @@ async def events_replay(
         "select * from tasker.events_replay($1, $2, $3, $4, $5, $6)", source, relay, queue, wanted.json(), limit, dry
     )
     return [dict(row) for row in rows]
+
+
+async def relays_ring(database: Database) -> None:
+    """Hosts look for something to deliver."""
+    await database.fetch("select pg_notify($1, '')", EVENTS)
 
 
 async def queue_retain(database: Database, queue: str, age: timedelta, *, archived: bool = False) -> int:

@@ -25,7 +25,10 @@ def uuid7() -> UUID:
 def uuid7_text(nanoseconds: int) -> str:
     """The text of a new uuid7 of that Unix time, for where many are made: in a fifth of the time of `str(uuid7())`."""
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
-    fraction = (rest << 12) // 1_000_000
-    bits = f"{random.getrandbits(62) | 0x8000_0000_0000_0000:016x}"
-    time_bits = f"{milliseconds:012x}"
-    return f"{time_bits[:8]}-{time_bits[8:]}-7{fraction:03x}-{bits[:4]}-{bits[4:]}"
+    start = f"{milliseconds:012x}"
+    end = f"{_random_bits(62) | 0x8000_0000_0000_0000:016x}"
+    return f"{start[:8]}-{start[8:]}-7{rest * 512 // 125_000:03x}-{end[:4]}-{end[4:]}"
+
+
+_random_bits = random.getrandbits
+"""Mersenne Twister, seeded anew in a fork: an id is no secret."""

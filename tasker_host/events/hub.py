@@ -14,7 +14,7 @@ from tasker_host.domain.context import StepContext
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import loads
-from tasker_host.events.build import Builder, Built, EventOptions, Publication
+from tasker_host.events.build import Built, EventOptions, Publication
 from tasker_host.events.builtin import BuiltIn
 from tasker_host.events.fast import FastBus
 from tasker_host.events.ledger import Ledger
@@ -52,7 +52,7 @@ class Events:
         self.built_in = built_in
         self.paths = {"durable": 0, "fast": 0, "broadcast": 0}
         """Events that went each way."""
-        self._builder = Builder(options)
+        self._options = options
         self._fired_by = fired_by
         self.bus = FastBus([*_of(built_in), *subscribers], timeout_seconds=subscriber_timeout_seconds)
         self._after: dict[str, Mailbox] = {
@@ -68,16 +68,23 @@ class Events:
         """Whether anything is to be made or told of what steps of `plan` come to."""
         return bool(plan.events) or self._tells_of_steps
 
-    async def build(
+    def publication(
         self, step: Claimed, plan: StepPlan, outcome: Outcome, new_context: Callable[[], StepContext]
     ) -> Publication:
-        """The events of an outcome; the `outcome` of what comes back carries those that are durable. Never raises."""
-        return await self._builder.build(step, plan, outcome, new_context)
+        """For the events of an outcome, which are still to be built."""
+        return Publication(step, plan, outcome, new_context, options=self._options)
 
     def accepted(self, publication: Publication) -> None:
         """The outcome was committed: so are its durable events, and everybody else is told now."""
+        step = publication.step
         for built in publication.built:
-            self._tell(publication.step, built)
+            plan = built.plan
+            if built.fate == "published" and built.event is None:
+                # What nearly every event comes to: a message, and nobody here is given it.
+                self.paths[plan.mode] += 1
+                self.ledger.note(step.namespace, plan.declaration.name, plan.publisher_name, "published")
+            else:
+                self._tell(step, built)
         if self._tells_of_steps:
             self._tell_of_step(publication)
 
@@ -86,9 +93,8 @@ class Events:
         name, publisher = plan.declaration.name, plan.publisher_name
         self.ledger.note(step.namespace, name, publisher, built.fate, built.error)
         if built.fate == "published":
-            self.paths[plan.declaration.delivery_mode.value] += 1
-            if built.event is None:
-                return
+            assert built.event is not None
+            self.paths[plan.mode] += 1
             if plan.is_fast:
                 self.bus.publish(built.event)
             if (mailbox := self._after.get(publisher)) is not None:

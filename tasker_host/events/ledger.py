@@ -6,6 +6,7 @@ Counted in memory; what was added since is put to the counts of all hosts in the
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +31,12 @@ class Count:
     """Of these, what the database knows of."""
     last_error: str | None = None
     last_error_at: datetime | None = None
-    last_at: datetime | None = None
+    last: float = 0.0
+    """Unix time: a datetime for every event would cost more than all the rest here."""
+
+    @property
+    def last_at(self) -> datetime:
+        return datetime.fromtimestamp(self.last, UTC)
 
     @property
     def is_new(self) -> bool:
@@ -53,9 +59,9 @@ class Ledger:
         if count is None:
             count = self._counts[key] = Count()
         count.counts[fate] += 1
-        count.last_at = now = datetime.now(UTC)
+        count.last = time.time()
         if fate == "failed":
-            count.last_error, count.last_error_at = error[:LONGEST_ERROR], now
+            count.last_error, count.last_error_at = error[:LONGEST_ERROR], count.last_at
 
     def rows(self) -> list[dict[str, Any]]:
         """By namespace, event and publisher."""

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from tasker_host.domain.event import DomainEvent
-from tasker_host.events.build import error_text
+from tasker_host.events.message import error_text
 from tasker_host.hooks.records import Subscriber
 
 log = structlog.get_logger("tasker.events")

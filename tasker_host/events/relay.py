@@ -15,7 +15,16 @@ import asyncpg
 import structlog
 
 from tasker_host.db.database import TRANSIENT, Database
-from tasker_host.db.relays import Round, Taken, Verdict, relay_register, relay_renew, relay_round, relay_tidy
+from tasker_host.db.relays import (
+    Round,
+    Taken,
+    Verdict,
+    relay_register,
+    relay_renew,
+    relay_round,
+    relay_there,
+    relay_tidy,
+)
 from tasker_host.domain.event import DomainEvent
 from tasker_host.errors import DatabaseUnavailable
 from tasker_host.events.delivery import Deliverer, RelayOptions
@@ -178,6 +187,13 @@ class RelayLoop:
             if not self._failing:
                 log.warning("relay waits for the database", relay=self.relay.name, error=str(error))
             self._failing = True
+            return True
+        except asyncpg.UndefinedTableError:
+            # Its queue is gone: with the relay, or alone; then it is made anew.
+            self._verdicts = verdicts + self._verdicts
+            if not await relay_there(self._database, self.relay.name):
+                return False
+            await register(self._database, self._plugin, self.relay)
             return True
         except asyncpg.PostgresError:
             self._verdicts = verdicts + self._verdicts

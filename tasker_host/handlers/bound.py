@@ -12,6 +12,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from tasker_host.domain.context import StepContext
+from tasker_host.domain.schema import InvalidSchema, schema_check
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.handlers.batchable import Batchable
 from tasker_host.handlers.decision import DecisionHandler
@@ -84,7 +85,7 @@ def _bound(
     problems = [*_wrong_options(named), *_wrong_function(function)]
     is_async = _is_async(function)
     runs_in = cast("RunsIn", named.runs_in or ("loop" if is_async else "thread"))
-    found, call, offer = Plan(), function, None
+    found, call, offer, config_schema = Plan(), function, None, None
     if not problems:
         try:
             offer = None if named.api is None else named.api.offer(settings, is_async=is_async)
@@ -92,8 +93,13 @@ def _bound(
             call = _compiled(function, found)
             if handler is not None:
                 call = handler._around(call, is_async=is_async, runs_in=runs_in)
+                config_schema = handler.config_schema()
+                if config_schema is not None:
+                    schema_check(dict(config_schema), subject="initialization")
         except BindError as error:
             problems += error.problems
+        except InvalidSchema as error:
+            problems.append(f"config_schema is itself not valid: {error}")
         except Exception as error:  # of the plugin: a base_url that is a function, for one
             problems.append(f"preparing it raised {type(error).__name__}: {error}")
     if is_async and named.runs_in == "thread":
@@ -129,7 +135,7 @@ def _bound(
         not_sent,
         named.worker_template,
         named.kind,
-        config_schema=None if handler is None else handler.config_schema(),
+        config_schema=config_schema,
         close=handler.close if handler is not None else None if offer is None else offer.close,
     )
 

@@ -9,10 +9,14 @@ from typing import Any, Protocol
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.result import StepResult
-from tasker_host.domain.template import EventDeclaration
+from tasker_host.domain.template import EventDeclaration, HandlerDefinition
 
 RunsIn = str
 """`loop`, or the name of an executor: `thread` and `process` are the host's, others come from plugins."""
+
+NAMES, CLASSES = "explicit_mapping", "class_lookup"
+"""The host's own resolvers: registered names, and paths of code."""
+NAMES_PRIORITY, PATHS_PRIORITY = 10, 100
 
 Next = Callable[[], Awaitable[StepResult]]
 
@@ -89,6 +93,21 @@ class HealthCheck:
     name: str
     check: Callable[[], Any]
     critical: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Finds handlers that templates name in a way of its own, like `service://billing/charge`.
+
+    `resolve(definition)` is given the `handler` of a step: `callable`, `method`, `resolver`, `initialization`. It
+    returns a handler (whatever `tasker_handlers` may give, or a plain function), or None: another may know it. Lower
+    `priority` is asked first, after registered names (10) and before paths of code (100). A template asks only this one
+    with `handler.resolver: <name>`.
+    """
+
+    name: str
+    resolve: Callable[[HandlerDefinition], Any]
+    priority: int = field(default=50, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ import pluggy
 
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.hooks.publisher import EventPublisher
-from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Publisher, Subscriber
+from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Publisher, Resolver, Subscriber
 from tasker_host.hooks.relay import Relay
 
 if TYPE_CHECKING:
@@ -60,6 +60,17 @@ def tasker_handlers(settings: Any) -> Iterable[Any]:  # type: ignore[empty-body]
     parameter of a handler is given is resolved now; what cannot be resolved is a fault, as is a name that another
     plugin has taken.
     **If it raises**, also half-way through a generator, the plugin fails.
+    **Since** 0.1.
+    """
+
+
+@hookspec
+def tasker_resolvers(settings: Any) -> Iterable[Resolver]:  # type: ignore[empty-body]
+    """Who finds handlers that are not registered by name: in a catalogue, a table, behind an address.
+
+    **Called** once, after `tasker_handlers`.
+    **Return** `Resolver` records. Each is asked for what templates name while the host starts, never while a step runs.
+    **If it raises**, the plugin fails. What `resolve` raises makes the template that asked unavailable.
     **Since** 0.1.
     """
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
 from tasker_host.db.database import CONNECTION_LOST, Database
+from tasker_host.db.sqlfiles import query
 from tasker_host.domain.ids import WorkerId
 from tasker_host.domain.json import dumps
 from tasker_host.errors import DatabaseError
 
 _BEAT = "select tasker.worker_beat($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+
+
+async def slots_in_use(database: Database, pids: Sequence[int]) -> list[tuple[int, int]]:
+    """(running, slots) of the workers that live in these processes of this machine. Raises what the database does."""
+    rows = await database.fetch(query("workers_busy"), socket.gethostname(), pids)
+    return [(row["running"], row["slots"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

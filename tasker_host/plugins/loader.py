@@ -21,6 +21,7 @@ from tasker_host.plugins.health import health_checks
 from tasker_host.plugins.hookcheck import hook_faults, hook_manager
 from tasker_host.plugins.owners import Owners
 from tasker_host.plugins.policy import Decision, decide
+from tasker_host.plugins.resolvers import resolvers
 from tasker_host.plugins.roster import OWN, Contribution, Lifespan, Plugin, Roster, Status
 
 
@@ -115,11 +116,13 @@ class _Loader:
         settings = self._settings(plugin, module)
         collector = Collector(lambda hook: self._call(hook, module, settings))
         handlers = collector.handlers(self._bind, plugin.name, settings)
+        found = resolvers(collector)
         templates, warnings = collector.templates(self._config.environment)
         contribution = Contribution(
             plugin.name,
             settings,
             handlers=handlers,
+            resolvers=found,
             templates=templates,
             middleware=collector.middleware(),
             classifiers=collector.classifiers(),

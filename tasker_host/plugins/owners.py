@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tasker_host.hooks.records import CLASSES, NAMES
 from tasker_host.plugins.fault import Fault, FaultyError, Stage
 from tasker_host.plugins.roster import OWN, Contribution
 
@@ -11,10 +12,14 @@ HOST_CHECKS = ("database", "plugins", "worker")
 """Names of the host's own health checks."""
 
 HOST_COMMANDS = (
+    "auth",
+    "certify",
     "config",
     "db",
     "demo",
     "dlq",
+    "event",
+    "generate",
     "handler",
     "limit",
     "namespace",
@@ -25,7 +30,7 @@ HOST_COMMANDS = (
     "template",
     "worker",
 )
-"""Names of the host's own commands."""
+"""Names of the host's own commands, and of some that it may have one day."""
 
 _HOST = "the host itself"
 
@@ -35,6 +40,7 @@ class Owners:
 
     def __init__(self) -> None:
         self._owners = {("health check", name): _HOST for name in HOST_CHECKS}
+        self._owners |= {("resolver", name): _HOST for name in (NAMES, CLASSES)}
         self._owners |= {("command", name): _HOST for name in HOST_COMMANDS}
 
     def claim(self, contribution: Contribution) -> None:
@@ -59,6 +65,7 @@ def _taken(hook: str, kind: str, name: str, owner: str) -> Fault:
 def names_of(contribution: Contribution) -> Iterable[tuple[str, str, str]]:
     """Hook, kind and name of everything that has a name."""
     yield from (("tasker_handlers", "handler", handler.name) for handler in contribution.handlers)
+    yield from (("tasker_resolvers", "resolver", resolver.name) for resolver in contribution.resolvers)
     yield from (("tasker_templates", "template", template.label) for template in contribution.templates)
     yield from (("tasker_middleware", "middleware", middleware.name) for middleware in contribution.middleware)
     yield from (("tasker_executors", "executor", executor.name) for executor in contribution.executors)

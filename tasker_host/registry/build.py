@@ -9,6 +9,7 @@ from tasker_host.config import Config
 from tasker_host.domain.backoff import BackoffPolicy
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import Problem, TemplateError
+from tasker_host.handlers.resolve import PluginResolver
 from tasker_host.plugins import Contribution, Roster
 from tasker_host.plugins.resources import read_template, template_files
 from tasker_host.registry.compose import Defaults, Registry
@@ -33,6 +34,12 @@ def registry_with(roster: Roster, config: Config, own: Iterable[TaskTemplate] = 
             config.settings.limits.decision_steps_max,
             config.settings.limits.decision_depth_max,
         ),
+        resolvers=[
+            PluginResolver(resolver, contribution.plugin, contribution.settings)
+            for contribution in active
+            for resolver in contribution.resolvers
+        ],
+        handler_packages=config.settings.worker.handler_packages,
         middleware=[middleware for contribution in active for middleware in contribution.middleware],
         classifiers=[classifier for contribution in active for classifier in contribution.classifiers],
         executors=[executor for contribution in active for executor in contribution.executors],

@@ -18,12 +18,13 @@ from tasker_host.domain.states import StepType
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.errors import Problem
-from tasker_host.handlers.resolve import HandlerNames
+from tasker_host.handlers.resolve import HandlerNames, PluginResolver
 from tasker_host.handlers.returns import result_check
 from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Executor, Middleware, Subscriber
 from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
+from tasker_host.registry.misfits import misfits
 from tasker_host.registry.plan import Expand, StepPlan
 
 log = structlog.get_logger("tasker.registry")
@@ -48,13 +49,15 @@ class Registry:
         templates: Iterable[TaskTemplate],
         defaults: Defaults,
         *,
+        resolvers: Iterable[PluginResolver] = (),
+        handler_packages: Iterable[str] = (),
         middleware: Sequence[Middleware] = (),
         classifiers: Sequence[Classifier] = (),
         executors: Iterable[Executor] = (),
         publishers: Iterable[BoundPublisher] = (),
         subscribers: Sequence[Subscriber] = (),
     ) -> None:
-        self.handlers = HandlerNames(handlers)
+        self.handlers = HandlerNames(handlers, resolvers, handler_packages)
         self.publishers = {publisher.name: publisher for publisher in publishers}
         self.subscribers = tuple(subscribers)
         self.middleware = tuple(middleware)
@@ -112,9 +115,7 @@ class Registry:
         plans = {}
         for step in template.steps:
             try:
-                handler = self.handlers.find(
-                    step.handler.callable, method=step.handler.method, resolver=step.handler.resolver
-                )
+                handler = self.handler_of(step)
                 check_result = _result_check(step)
                 events = event_plans(template, step, self.publishers)
             except (BindError, InvalidSchema, UnknownPublisher):
@@ -136,8 +137,16 @@ class Registry:
                 check_result=check_result,
                 expand=expand,
                 events=events,
+                asks_publishers=any(event.publisher is not None for event in events),
             )
         return plans
+
+    def handler_of(self, step: StepDefinition) -> BoundHandler:
+        """Who runs the step. Raises BindError with everything for which nobody can."""
+        handler = self.handlers.find(step.handler)
+        if problems := misfits(step, handler, self.executors):
+            raise BindError(problems)
+        return handler
 
     def _expander(self, template: TaskTemplate, step: StepDefinition, handler: BoundHandler) -> Expand | None:
         if step.type is StepType.DECISION:
@@ -171,7 +180,7 @@ class Registry:
         for step in template.steps:
             where = f"template {template.label}, step '{step.name}'"
             try:
-                self.handlers.find(step.handler.callable, method=step.handler.method, resolver=step.handler.resolver)
+                self.handler_of(step)
             except BindError as error:
                 problems += [Problem(where, problem) for problem in error.problems]
             try:

@@ -49,10 +49,11 @@ def _plan(template: TaskTemplate, step: StepDefinition, event: EventDeclaration,
         publisher=publisher,
         check=None if event.payload_schema is None else schema_check(event.payload_schema, subject="payload"),
         publisher_name=name,
+        mode=event.delivery_mode.value,
         is_durable=event.delivery_mode is not DeliveryMode.FAST,
         is_fast=event.delivery_mode is not DeliveryMode.DURABLE,
         head=f'"event_name":{dumps(event.name)},"event_version":{dumps(event.version)}',
         origin=f'"step_name":{dumps(step.name)},"namespace":{dumps(template.namespace_name)},'
-        f'"template_name":{dumps(template.name)},"template_version":{dumps(template.version)}',
+        f'"template_name":{dumps(template.name)}',
         fired_by=dumps(name),
     )

@@ -31,6 +31,7 @@ class EventPlan:
     publisher: BoundPublisher | None
     check: SchemaCheck | None
     publisher_name: str
+    mode: str
     is_durable: bool
     is_fast: bool
     head: str
@@ -67,3 +68,5 @@ class StepPlan:
     Raises ValueError when the template does not allow these."""
     events: tuple[EventPlan, ...] = ()
     """What it publishes, in the order of its declarations."""
+    asks_publishers: bool = False
+    """Whether one of these events is not of the host's own publisher."""

@@ -9,6 +9,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,59 +18,112 @@ log = structlog.get_logger("tasker.runtime")
 RESTART_SECONDS = 1.0
 
 
-class Children:
-    """Runs `python -m tasker_host <arguments>` for each of `environments` (what differs from ours).
+@dataclass(slots=True, eq=False)
+class _Child:
+    number: int
+    is_leaving: bool = False
+    process: asyncio.subprocess.Process | None = None
+    keeper: asyncio.Task[None] | None = None
 
-    Each child has a pipe from us as its stdin: it ends when we do, however we end.
+    def end(self) -> None:
+        """As SIGTERM does; a second time: at once."""
+        self.is_leaving = True
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        if self.process is not None and self.process.returncode is None:
+            log.warning("process did not end in time, killed", pid=self.process.pid)
+            self.process.kill()
+
+
+class Children:
+    """Runs `python -m tasker_host <arguments>` as often as is asked for, each with an environment of its own.
+
+    `environment` gives what differs from ours, by the number of the child: 2 and up, we are the first. Each child has a
+    pipe from us as its stdin: it ends when we do, however we end. One that is to end and has not after `grace_seconds`
+    is killed.
     """
 
-    def __init__(self, arguments: Sequence[str], environments: Sequence[Mapping[str, str]]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Callable[[int], Mapping[str, str]], *, grace_seconds: float
+    ) -> None:
         self._arguments = arguments
-        self._environments = environments
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
-        self._keepers: list[asyncio.Task[None]] = []
+        self._environment = environment
+        self._grace_seconds = grace_seconds
+        self._staying: list[_Child] = []
+        self._leaving: set[_Child] = set()
         self._stopping = False
 
-    def start(self) -> None:
-        for number, environment in enumerate(self._environments, start=2):
-            keeper = asyncio.create_task(self._keep(number, environment), name=f"tasker-process-{number}")
-            self._keepers.append(keeper)
+    def __len__(self) -> int:
+        """Those that are to run, whether or not they do just now."""
+        return len(self._staying)
 
     def pids(self) -> list[int]:
-        return [process.pid for process in self._processes.values()]
+        """Of those that are to run, and do."""
+        processes = [child.process for child in self._staying]
+        return [process.pid for process in processes if process is not None and process.returncode is None]
+
+    def scale(self, count: int) -> None:
+        """Starts or ends some, the last ones first, until there are `count`; those that end finish what they run."""
+        if self._stopping:
+            return
+        while len(self._staying) < count:
+            number = next(n for n in range(2, count + 2) if n not in {child.number for child in self._staying})
+            child = _Child(number)
+            child.keeper = asyncio.create_task(self._keep(child), name=f"tasker-process-{number}")
+            self._staying.append(child)
+        while len(self._staying) > count:
+            self._leave(self._staying.pop())
 
     def stop(self) -> None:
         """Asks all to end, as SIGTERM does; a second time: at once."""
-        for process in self._processes.values():
-            if process.returncode is None:
-                process.terminate()
         self._stopping = True
+        for child in (*self._staying, *self._leaving):
+            child.end()
 
-    async def ended(self, *, grace_seconds: float) -> None:
-        """Returns when all have ended; those that have not after `grace_seconds` are killed."""
+    async def ended(self) -> None:
+        """Asks all to end, and returns when they have."""
         self.stop()
-        if not self._keepers:
+        everyone = [*self._staying, *self._leaving]
+        keepers = [child.keeper for child in everyone if child.keeper is not None]
+        if not keepers:
             return
-        _, slow = await asyncio.wait(self._keepers, timeout=grace_seconds)
-        for process in self._processes.values() if slow else ():
-            if process.returncode is None:
-                log.warning("process did not end in time, killed", pid=process.pid)
-                process.kill()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        _, slow = await asyncio.wait(keepers, timeout=self._grace_seconds)
+        for child in everyone if slow else ():
+            child.kill()
+        await asyncio.gather(*keepers, return_exceptions=True)
 
-    async def _keep(self, number: int, environment: Mapping[str, str]) -> None:
-        while not self._stopping:
-            process = await asyncio.create_subprocess_exec(
+    def _leave(self, child: _Child) -> None:
+        child.end()
+        assert child.keeper is not None
+        self._leaving.add(child)
+        timer = asyncio.get_running_loop().call_later(self._grace_seconds, child.kill)
+
+        def gone(_: asyncio.Task[None]) -> None:
+            timer.cancel()
+            self._leaving.discard(child)
+
+        child.keeper.add_done_callback(gone)
+
+    @staticmethod
+    def _is_leaving(child: _Child) -> bool:
+        return child.is_leaving
+
+    async def _keep(self, child: _Child) -> None:
+        while not self._is_leaving(child):
+            process = child.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "tasker_host",
                 *self._arguments,
                 stdin=asyncio.subprocess.PIPE,
-                env={**os.environ, **environment},
+                env={**os.environ, **self._environment(child.number)},
             )
-            self._processes[number] = process
+            if self._is_leaving(child):  # told so while it was being started
+                process.terminate()
             code = await process.wait()
-            if not self._stopping:
+            if not self._is_leaving(child):
                 log.error("process ended, starting another", pid=process.pid, exit_code=code)
                 await asyncio.sleep(RESTART_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 from uuid import UUID
 
 import structlog
@@ -24,15 +24,14 @@ from tasker_host.db.database import Database
 from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker, steps_finish
 from tasker_host.db.listen import ENDED, STOP, Doorbell, Listener, work
 from tasker_host.domain.ids import WorkerId
+from tasker_host.domain.result import Failed
 from tasker_host.errors import DatabaseUnavailable
-from tasker_host.events.build import Publication
 from tasker_host.events.hub import Events
 from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.worker.calls import Calls
-from tasker_host.worker.execute import released
+from tasker_host.worker.execute import error_json, released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
-from tasker_host.worker.publications import Publications
 from tasker_host.worker.pulse import Pulse
 from tasker_host.worker.scale import next_slots
 from tasker_host.worker.slots import Slots
@@ -40,6 +39,8 @@ from tasker_host.worker.transaction import StepTransaction
 
 if TYPE_CHECKING:
     from asyncpg import Connection
+
+    from tasker_host.events.build import Publication
 
 log = structlog.get_logger("tasker.worker")
 
@@ -100,7 +101,6 @@ class Worker:
         )
         self._outcomes: list[Outcome] = []
         self._events = events
-        self._publications = Publications(events)
         self._checkpoints: list[tuple[Claimed, str]] = []
         self._reserved = 0
         self._bell = True
@@ -117,7 +117,7 @@ class Worker:
             namespaces=self.namespaces,
             tags=self._tags,
             on_connected=on_connected,
-            instead=self._publications.instead,
+            instead=self._instead,
         )
         self.slots = options.slots
         self._ran: list[int] = []
@@ -280,7 +280,7 @@ class Worker:
             if taken is None:
                 self._bell = True
             else:
-                self._publications.reported(outcomes[: len(outcomes) - len(left)], taken)
+                self._tell_events(outcomes[: len(outcomes) - len(left)], taken)
                 await self._received(taken, want, looked=look)
 
     def _may_wait(self) -> bool:
@@ -363,7 +363,7 @@ class Worker:
         self.counts.released += 1
         self._outcomes.append(released(step, after=timedelta(seconds=UNSERVED_SECONDS)))
 
-    def _finished(self, step: Claimed, outcome: Outcome, publication: Publication | None) -> None:
+    def _finished(self, step: Claimed, outcome: Outcome) -> None:
         if outcome.kind == "checkpointed":
             assert outcome.value is not None
             self._checkpoints.append((step, outcome.value))
@@ -385,7 +385,6 @@ class Worker:
                 error=outcome.value,
                 worker=self.id,
             )
-        self._publications.keep(publication)
         self._outcomes.append(outcome)
         self._rouse()
 
@@ -393,13 +392,28 @@ class Worker:
         """Within a handler's own transaction: its outcome only, what comes next is left to the queue."""
         return await steps_finish(connection, self.id, [outcome], [], want=0, lease=self.options.lease, tags=self._tags)
 
-    def _committed(self, taken: Taken, publication: Publication | None) -> None:
+    def _committed(self, outcome: Outcome, taken: Taken) -> None:
         if not taken.superseded:
             self.counts.succeeded += 1
-            if publication is not None:
-                self._events.accepted(publication)
+        self._tell_events([outcome], taken)
         self._tell(taken)
         self._rouse()
+
+    def _tell_events(self, outcomes: Sequence[Outcome], taken: Taken) -> None:
+        """Of these outcomes, which were reported, those that counted."""
+        superseded = set(taken.superseded)
+        for outcome in outcomes:
+            if outcome.telling is not None and outcome.step_uuid not in superseded:
+                self._events.accepted(cast("Publication", outcome.telling))
+
+    async def _instead(self, outcome: Outcome, refused: Failed) -> Outcome:
+        """What is reported for an outcome that the database refused, with the events of a failure."""
+        failure = outcome._replace(
+            kind="failed", value=error_json(refused, will_retry=False), metadata=None, retry_after=None, expand=None
+        )
+        if outcome.telling is not None:
+            await cast("Publication", outcome.telling).rebuild(failure)
+        return failure
 
     # Calls ------------------------------------------------------------------------------------------------------------
 

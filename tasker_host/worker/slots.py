@@ -16,7 +16,6 @@ import structlog
 from tasker_host.db.kernel import Claimed, Outcome, Taken
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.result import Failed, StepResult, Succeeded
-from tasker_host.events.build import Publication
 from tasker_host.events.hub import Events
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Executor, Middleware
@@ -45,7 +44,6 @@ class _Running:
     transaction: StepTransaction | None = None
     is_ending: bool = False
     """Whether the handler is done: what is left is the host's own, and is not stopped."""
-    publication: Publication | None = None
 
     def transaction_connection(self) -> AbstractAsyncContextManager[Any]:
         """Opens the transaction of the step when the handler first asks for it."""
@@ -55,14 +53,14 @@ class _Running:
 
 
 class Slots:
-    """Runs steps and gives each one's outcome to `finished(step, outcome, publication)`, on the event loop."""
+    """Runs steps and gives each one's outcome to `finished(step, outcome)`, on the event loop."""
 
     def __init__(
         self,
-        finished: Callable[[Claimed, Outcome, Publication | None], None],
+        finished: Callable[[Claimed, Outcome], None],
         *,
         transaction: Callable[[], StepTransaction],
-        committed: Callable[[Taken, Publication | None], None],
+        committed: Callable[[Outcome, Taken], None],
         events: Events,
         result_max_bytes: int,
         classifiers: Sequence[Classifier],
@@ -149,17 +147,20 @@ class Slots:
         if self._events.concern(plan):
             outcome = await self._told(running, outcome)
         del self._running[step.step_uuid]
-        self._finished(step, outcome, running.publication)
+        self._finished(step, outcome)
 
     async def _told(self, running: _Running, outcome: Outcome) -> Outcome:
-        """The outcome with its durable events."""
+        """The outcome with its events."""
         running.is_ending = True
-        running.publication = None
         if outcome.kind not in ("succeeded", "failed"):
             return outcome
         step, plan = running.step, running.plan
-        running.publication = await self._events.build(step, plan, outcome, lambda: context_of(step, plan))
-        return running.publication.outcome
+        publication = self._events.publication(step, plan, outcome, lambda: context_of(step, plan))
+        if plan.asks_publishers:
+            await publication.build()
+        else:
+            publication.build_now()
+        return Outcome(*outcome[:-1], publication)
 
     async def _end_transaction(
         self, running: _Running, transaction: StepTransaction, outcome: Outcome
@@ -176,7 +177,7 @@ class Slots:
         except Exception as error:
             # Undone, or, when the connection was lost in the commit, perhaps not: then this outcome changes nothing.
             return outcome_of_error(running.step, running.plan, error, outcome.took_ms or 0.0, self._classifiers)
-        self._committed(taken, running.publication)
+        self._committed(outcome, taken)
         return None
 
     async def _call(self, running: _Running, context: StepContext) -> Any:

@@ -1,4 +1,4 @@
-"""`python tests/benchmarks/events.py`: what durable events add to the cost of a step, and how many fast ones get through.
+"""`python tests/benchmarks/events.py`: what durable events add to a step, and how many fast ones get through.
 
 One host runs the same tasks with and without events in turn, so that both meet the same machine at the same time.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from workloads import Workload
 
@@ -17,12 +18,13 @@ async def count(n: int) -> dict[str, int]:
     return {"n": n}
 
 
-def template(workload: Workload) -> TaskTemplate:
+def template(workload: Workload, **rules: Any) -> TaskTemplate:
     return TaskTemplate.model_validate(
         {
             "namespace_name": NAMESPACE,
             "name": workload.name,
             "version": "1.0.0",
+            **rules,
             "steps": [
                 {
                     "name": f"s{step}",
@@ -35,8 +37,8 @@ def template(workload: Workload) -> TaskTemplate:
     )
 
 
-def plugin(workload: Workload) -> ModuleType:
-    """A module of hookimpls."""
+def plugin(workload: Workload, **rules: Any) -> ModuleType:
+    """A module of hookimpls; `rules` are further keys of the template."""
     module = ModuleType("bench")
 
     @hookimpl
@@ -45,7 +47,7 @@ def plugin(workload: Workload) -> ModuleType:
 
     @hookimpl
     def tasker_templates() -> list[TaskTemplate]:
-        return [template(workload)]
+        return [template(workload, **rules)]
 
     module.tasker_handlers = tasker_handlers  # type: ignore[attr-defined]
     module.tasker_templates = tasker_templates  # type: ignore[attr-defined]

@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 
-RUN = Path(__file__).parent / "run.py"
+HERE = Path(__file__).parent
 
 
 def measured(server_dsn: str, workload: str, *options: str) -> dict[str, Any]:
-    command = [sys.executable, str(RUN), workload, "--json", "--rounds", "1", "--url", server_dsn, *options]
+    return json.loads(said(server_dsn, "run.py", workload, "--json", "--rounds", "1", *options))  # type: ignore[no-any-return]
+
+
+def said(server_dsn: str, program: str, *options: str) -> str:
+    command = [sys.executable, str(HERE / program), *options, "--url", server_dsn]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert answer.returncode == 0, answer.stderr
-    found: dict[str, Any] = json.loads(answer.stdout)
-    return found
+    return answer.stdout
 
 
 @pytest.mark.parametrize("workload", ["diamond", "latency1"])
@@ -35,3 +38,17 @@ def test_an_idle_host_says_what_it_asks_and_what_it_takes(server_dsn: str) -> No
     assert (found["unit"], found["bare"], found["floor"]) == ("queries/s", None, None)
     assert isinstance(found["product"], float)
     assert found["rss_mib"] is None or found["rss_mib"] > 10  # a Python process that imported asyncpg
+
+
+@pytest.mark.parametrize("pair", ["limits", "crowd"])
+def test_a_condition_is_made_and_both_complete_everything(server_dsn: str, pair: str) -> None:
+    found = json.loads(said(server_dsn, "pairs.py", pair, "--rounds", "2", "--tasks", "5", "--size", "20"))
+    assert [len(rounds) for rounds in found["rounds"].values()] == [2, 2]
+    assert min(found["plain"], found[pair], found["ratio"]) > 0
+
+
+def test_wake_ups_are_measured_with_and_without_a_doorbell(server_dsn: str) -> None:
+    own, apart = map(json.loads, said(server_dsn, "wakeup.py", "--cycles", "10").splitlines())
+    assert (own["apart"], apart["apart"], own["cycles"], apart["cycles"]) == (False, True, 10, 10)
+    for found in (own, apart):
+        assert 0 < found["p50"] <= found["p99"] <= found["p99.9"] <= found["worst"]

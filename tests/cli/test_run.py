@@ -210,12 +210,73 @@ async def test_a_process_that_dies_is_replaced(run, dsn):
     async with run("--processes", "2", DATABASE_URL=dsn, TASKER__WORKER__ID="w") as host:
         await host.said("host is ready")
         await workers(dsn, 2)
-        children = Path(f"/proc/{host.process.pid}/task/{host.process.pid}/children").read_text().split()
-        os.kill(int(children[-1]), signal.SIGKILL)
+        os.kill(child_workers(host.process.pid)[-1], signal.SIGKILL)
         assert (await host.said("process ended, starting another"))["exit_code"] == -signal.SIGKILL
         await workers(dsn, 2)
         host.process.terminate()
         assert await host.ended() == 0
+
+
+def child_workers(pid: int) -> list[int]:
+    """The processes that `tasker run` started as workers, oldest first."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"--child" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+SCALED = {"TASKER__WORKER__HEARTBEAT_SECONDS": "0.2", "TASKER__WORKER__SLOTS": "4"}
+
+
+async def test_processes_follow_the_work_and_what_runs_in_one_that_goes_is_finished(run, dsn, tmp_path):
+    async with run("--processes", "1..3", DATABASE_URL=dsn, **SCALED) as host:
+        url = (await host.said("host is ready"))["url"]
+        await workers(dsn, 1)
+        names = [f"n{number}" for number in range(10)]
+        for name in names[:4]:
+            await submit(url, tmp_path, name)
+        more = await host.said("processes changed")
+        assert (more["before"], more["processes"]) == (1, 2)
+        for name in names[4:]:
+            await submit(url, tmp_path, name)
+        more = await host.said("processes changed")
+        assert (more["before"], more["processes"]) == (2, 3)
+        await workers(dsn, 3)
+        os.kill(child_workers(host.process.pid)[0], signal.SIGKILL)  # one that dies is replaced, and no more than that
+        await host.said("process ended, starting another")
+        await workers(dsn, 3)
+        for name in names:
+            (tmp_path / f"{name}.go").touch()
+        less = [(await host.said("processes changed"))["processes"] for _ in range(2)]
+        assert less == [2, 1]
+        await workers(dsn, 1)
+        host.process.terminate()
+        assert await host.ended() == 0
+    assert await workers(dsn, 0) == []
+
+
+async def test_a_host_that_is_told_to_stop_while_it_scales_leaves_nothing(run, dsn, tmp_path):
+    async with run("--processes", "1..4", DATABASE_URL=dsn, **SCALED) as host:
+        url = (await host.said("host is ready"))["url"]
+        for name in ("a", "b", "c", "d"):
+            await submit(url, tmp_path, name)
+        await host.said("processes changed")
+        children = child_workers(host.process.pid)
+        for name in ("a", "b", "c", "d"):
+            (tmp_path / f"{name}.go").touch()
+        host.process.terminate()
+        assert await host.ended() == 0
+        assert all(map(gone, children))
+    assert await workers(dsn, 0) == []
+
+
+@pytest.mark.parametrize("given", ["0", "x", "2..", "4..2", "0..3", "1..257", "-1"])
+async def test_a_number_of_processes_that_means_nothing_is_wrong_usage(environment, given):
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tasker_host", "run", "--processes", given), stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert b"--processes" in err
 
 
 async def test_an_address_that_is_taken_stops_the_start_and_leaves_nothing(run, dsn):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 from tasker_host.db.migrate import migrate
 from tests.db.conftest import done, failed
@@ -13,7 +14,7 @@ ONE = {"only": []}
 
 def telling(outcome, *names: str):
     """The outcome with an event for each name."""
-    return outcome._replace(events=[json.dumps({"event_name": name}) for name in names])
+    return outcome._replace(telling=SimpleNamespace(messages=[json.dumps({"event_name": name}) for name in names]))
 
 
 async def sent(kernel, namespace: str = "tests") -> list[str]:

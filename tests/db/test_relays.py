@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -14,8 +15,10 @@ from tasker_host.db.database import Database
 from tasker_host.db.migrate import migrate
 from tasker_host.db.relays import (
     Binding,
+    EventFilter,
     Verdict,
     bindings_set,
+    events_replay,
     queue_retain,
     relay_register,
     relay_remove,
@@ -36,6 +39,7 @@ def event(name: str, **payload: Any) -> str:
 
 
 async def send(database: Database, *events: str, namespace: str = "tests") -> bool:
+    await database.fetch("select tasker.namespace_create($1)", namespace)
     return await database.fetchval("select tasker.events_send($1, $2::jsonb[])", namespace, list(events))
 
 
@@ -120,6 +124,7 @@ async def test_without_bindings_nothing_is_looked_up(database):
 
 async def test_a_routed_event_is_gone_with_the_transaction_that_sent_it(database):
     await bindings_set(database, [Binding("money", "#")])
+    await database.fetch("select tasker.namespace_create('tests')")
     async with database.acquire() as connection:
         undone = connection.transaction()
         await undone.start()
@@ -322,7 +327,7 @@ async def test_what_follows_waits_while_the_one_before_is_retried_and_goes_on_wh
 
 async def test_an_event_that_was_committed_late_does_not_overtake_one_that_was_begun(database):
     await registered(database, **BY_ORDER)
-    await database.fetch("select tasker.events_queue_create('tests')")
+    await database.fetch("select tasker.namespace_create('tests')")
     async with database.acquire() as slow, slow.transaction():
         await slow.execute("select tasker.events_send('tests', $1::jsonb[])", [event("a.early", order=1)])
         await send(database, event("a.late", order=1))
@@ -426,3 +431,97 @@ async def test_old_messages_of_an_archive_are_taken_away(database):
 
 async def test_a_queue_that_is_not_there_has_nothing_old(database):
     assert await queue_retain(database, "nobody", timedelta(days=2)) == 0
+
+
+# Replay ---------------------------------------------------------------------------------------------------------------
+
+
+async def replay(
+    database: Database, source: str, *, relay: str | None = None, dry: bool = False, **wanted: Any
+) -> list[str]:
+    rows = await events_replay(database, source, EventFilter(**wanted), relay=relay, limit=100, dry=dry)
+    return [row["event_name"] for row in rows]
+
+
+async def buried(database: Database, *events: str, relay: str = "erp") -> None:
+    """The relay has given them up."""
+    await send(database, *events)
+    taken = await take(database, relay=relay)
+    await take(database, 0, *(verdict(each, "dead", error="400") for each in taken.events), relay=relay)
+
+
+async def test_dead_events_go_back_to_their_relay_as_if_they_were_new(database):
+    await registered(database)
+    await buried(database, event("a.1"), event("a.2"))
+    assert await replay(database, "dead", dry=True) == ["a.1", "a.2"]
+    assert await replay(database, "dead", name="*.2") == ["a.2"]
+    assert await names(database, "erp_relay_dead") == ["a.1"]
+    (again,) = (await take(database)).events
+    assert (json.loads(again.event)["event_name"], again.attempt) == ("a.2", 1)
+
+
+async def test_dead_events_of_a_key_are_ordered_again(database):
+    await registered(database, **BY_ORDER)
+    await buried(database, event("a.1", order=1), event("b.1", order=2))
+    await replay(database, "dead")
+    await send(database, event("a.2", order=1))
+    assert told(await take(database)) == ["a.1", "b.1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"namespace": "tests"}, ["a.old", "a.new"]),
+        ({"namespace": "others"}, []),
+        ({"since": datetime(2026, 1, 2, tzinfo=UTC)}, ["a.new"]),
+        ({"until": datetime(2026, 1, 2, tzinfo=UTC)}, ["a.old"]),
+        ({"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2026, 1, 3, tzinfo=UTC)}, ["a.old"]),
+        ({"task_uuid": UUID(int=1)}, ["a.old"]),
+        ({"event_id": UUID(int=2)}, ["a.new"]),
+        ({"name": "b.*"}, []),
+    ],
+)
+async def test_which_events_a_filter_chooses(database, wanted, expected):
+    await registered(database)
+    made = [
+        {"event_id": str(UUID(int=n)), "event_name": name,
+         "metadata": {"namespace": "tests", "task_uuid": str(UUID(int=n)), "fired_at": f"2026-01-0{day}T00:00:00Z"}}
+        for n, name, day in ((1, "a.old", 1), (2, "a.new", 3))
+    ]  # fmt: skip
+    await buried(database, *map(json.dumps, made))
+    assert await replay(database, "dead", dry=True, **wanted) == expected
+
+
+async def test_archived_events_go_to_a_relay_and_stay_archived(database):
+    await send(database, event("a.1"), event("a.2"))
+    await database.fetch("select pgmq.archive('tests_domain_events', msg_id) from pgmq.q_tests_domain_events")
+    await registered(database)
+    assert await replay(database, "archive", relay="erp") == ["a.1", "a.2"]
+    assert told(await take(database)) == ["a.1", "a.2"]
+    assert await database.fetchval("select count(*) from pgmq.a_tests_domain_events") == 2
+
+
+async def test_archived_events_go_back_to_the_queue_that_they_came_from(database):
+    await send(database, event("a.1"), event("a.2"))
+    await database.fetch("select pgmq.archive('tests_domain_events', msg_id) from pgmq.q_tests_domain_events")
+    assert await replay(database, "archive", name="a.1") == ["a.1"]
+    assert await names(database, "tests_domain_events") == ["a.1"]
+    assert await database.fetchval("select count(*) from pgmq.a_tests_domain_events") == 1
+
+
+async def test_events_that_wait_for_consumers_are_given_to_a_new_relay_once(database):
+    first = json.dumps({**json.loads(event("a.1")), "event_id": str(UUID(int=1))})
+    second = json.dumps({**json.loads(event("a.2")), "event_id": str(UUID(int=2))})
+    await send(database, first)
+    await registered(database)
+    await send(database, second)
+    assert await replay(database, "queue", relay="erp") == ["a.1"]
+    assert await replay(database, "queue", relay="erp") == []
+    assert sorted(told(await take(database))) == ["a.1", "a.2"]
+    assert await names(database, "tests_domain_events") == ["a.1", "a.2"]
+
+
+async def test_a_time_that_is_none_does_not_keep_an_event_from_being_found(database):
+    await registered(database)
+    await buried(database, json.dumps({"event_name": "a.1", "metadata": {"fired_at": "yesterday"}}))
+    assert await replay(database, "dead", dry=True, since=datetime(2020, 1, 1, tzinfo=UTC)) == ["a.1"]

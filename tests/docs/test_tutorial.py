@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from tasker_host.cli import tasker
 from tasker_host.config import load
 from tasker_host.domain.request import request_from_data
 from tasker_host.host import Host
+from tests import support
 from tests.docs.pages import ROOT, code, page
 from tests.support import ended, results
 
@@ -26,8 +26,7 @@ PAGE = page("writing-a-plugin")
 
 def command(line: str, *more: str) -> Result:
     """A `tasker …` command line, in this process."""
-    words = shlex.split(line)[1:]
-    return CliRunner().invoke(tasker, [*words, *more], prog_name="tasker")
+    return support.command(*shlex.split(line)[1:], *more)
 
 
 def pytest_in(folder: Path) -> str:
@@ -100,18 +99,21 @@ def test_the_tree_is_what_is_written(scaffold):
     named = re.findall(r"[├└]── ([\w./]+)", tree)
     there = {path.name for path in scaffold.rglob("*")}
     assert {path.rstrip("/").rpartition("/")[2] for path in named} <= there
-    assert len(named) == 10
+    assert len(named) == 11
 
 
 def test_parts_1_and_2(scaffold):
-    assert "3 passed" in pytest_in(scaffold)
+    assert "4 passed" in pytest_in(scaffold)
     [line] = lines("tasker plugin check tasker")
-    assert command(line).stdout == "no faults\norders: 2 handlers, 1 template\n"
+    assert command(line).stdout == "no faults\norders: 2 handlers, 1 template, 1 publisher\n"
 
 
 def test_part_3(package):
-    assert "5 passed" in pytest_in(package)
-    assert command("tasker plugin check tasker_orders.plugin").stdout == "no faults\norders: 3 handlers, 2 templates\n"
+    assert "6 passed" in pytest_in(package)
+    assert (
+        command("tasker plugin check tasker_orders.plugin").stdout
+        == "no faults\norders: 3 handlers, 2 templates, 1 publisher\n"
+    )
 
 
 async def test_parts_4_and_6_the_tasks_end_as_it_says(configured, dsn):

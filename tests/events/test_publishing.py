@@ -107,8 +107,10 @@ def giving(**hooks: list[Any]) -> dict[str, Callable[..., Any]]:
         (
             "flaky",
             3,
-            ["always.1", "always.2", "always.3", "failure.1", "failure.2", "retryable_failure.1", "retryable_failure.2"]
-            + ["success.3"],
+            [
+                *("always.1", "always.2", "always.3", "failure.1", "failure.2"),
+                *("retryable_failure.1", "retryable_failure.2", "success.3"),
+            ],
         ),
         (
             "hopeless",
@@ -152,12 +154,10 @@ async def test_a_message_has_the_payload_only_and_says_where_it_comes_from(dsn):
         "step_name": "only",
         "namespace": "tests",
         "template_name": "t",
-        "template_version": "1.0.0",
         "correlation_id": str(correlation),
         "parent_correlation_id": str(parent),
         "traceparent": f"00-{correlation.hex}-{span}-01",
         "attempt": 1,
-        "max_attempts": 3,
         "outcome": "success",
         "fired_by": "default",
     }
@@ -197,6 +197,7 @@ async def test_the_whole_step_is_in_a_message_when_that_is_asked_for(dsn, by):
     assert step == {
         "template": "tests/t 1.0.0",
         "handler": "fine",
+        "max_attempts": 3,
         "input": {"n": 7},
         "dependencies": {},
         "step_inputs": {},

@@ -65,6 +65,7 @@ async def until(true: Callable[[], Awaitable[Any] | Any], timeout_seconds: float
 
 @pytest.fixture
 async def bound(database: Database) -> Database:
+    await database.fetch("select tasker.namespace_create('tests')")
     await register(database, "p", Relay("erp", ["#"], print))
     return database
 
@@ -366,6 +367,19 @@ async def test_a_removed_relay_ends_its_loop(bound):
         await until(lambda: loop._tidy_at)
         await relay_remove(bound, "erp", force=True)
         await task
+
+
+async def test_a_queue_that_somebody_dropped_is_made_anew(bound):
+    seen = []
+
+    async def deliver(event):
+        seen.append(event.event_name)
+
+    await bound.fetch("select pgmq.drop_queue('erp_relay'), pgmq.drop_queue('erp_relay_dead')")
+    async with running(loop_of(bound, deliver)):
+        await until(lambda: bound.fetchval("select to_regclass('pgmq.q_erp_relay') is not null"))
+        await send(bound, message("a.b"))
+        await until(lambda: seen)
 
 
 async def test_an_idle_loop_asks_only_when_it_polls(bound, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
+from typing import Any
 
 import asyncpg
 from hypothesis import HealthCheck, given, note, settings
@@ -14,20 +16,30 @@ from tests.expansions import RealTask, cases, expected, started_early, told
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases(), st.randoms(use_true_random=False))
 def test_the_order_in_which_steps_finish_changes_nothing(dsn, case, random):
-    asyncio.run(_check(dsn, case, random))
+    asyncio.run(_check(dsn, case, random, again=False))
 
 
-async def _check(dsn, case, random):
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases(), st.randoms(use_true_random=False))
+def test_the_same_holds_when_any_step_is_run_again(dsn, case, random):
+    asyncio.run(_check(dsn, case, random, again=True))
+
+
+async def _check(dsn: str, case: Any, random: Random, *, again: bool) -> None:
     template, results = case
     note(told(template, results))
     connection = await asyncpg.connect(dsn)
     try:
         task = await RealTask.start(connection, template, results)
-        while task.held:
-            await task.finish(random.choice(task.ready()))
-        note(f"finished {task.finished}")
+        await _to_the_end(task, random)
+        if again:
+            name = random.choice(task.finished)
+            note(f"again {name}")
+            await task.rerun(name)
+            await _to_the_end(task, random)
         made = await task.template_steps()
-        assert sorted(task.finished) == sorted(made)
+        assert set(task.finished) == set(made)
+        assert again or len(task.finished) == len(made)
         assert set(made.values()) == expected(template, results)
         assert started_early(template, made, task.finished) == []
         assert await task.state() == "complete"
@@ -36,3 +48,9 @@ async def _check(dsn, case, random):
             assert set(await task.reads(name)) >= set(needed), name
     finally:
         await connection.close()
+
+
+async def _to_the_end(task: RealTask, random: Random) -> None:
+    while task.held:
+        await task.finish(random.choice(task.ready()))
+    note(f"finished {task.finished}")

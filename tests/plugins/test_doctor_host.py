@@ -8,9 +8,8 @@ from textwrap import dedent
 
 import asyncpg
 import pytest
-from click.testing import CliRunner
 
-from tasker_host.cli import tasker
+from tests.support import command
 
 
 @pytest.fixture
@@ -23,9 +22,8 @@ def doctor(dsn, tmp_path, monkeypatch):
         file = tmp_path / "host.toml"
         file.write_text("[plugins.examples]\nenabled = false\n" + dedent(toml))
         arguments = ["plugin", "doctor", "--config", str(file)]
-        told = CliRunner().invoke(tasker, arguments, prog_name="tasker")
-        data = CliRunner().invoke(tasker, [*arguments, "--json"], prog_name="tasker")
-        assert isinstance(told.exception, SystemExit | None), told.exception
+        told = command(*arguments)
+        data = command(*arguments, "--json")
         assert told.exit_code == data.exit_code
         assert len(told.stdout.splitlines()) <= 24
         parts = {part["name"]: part for part in json.loads(data.stdout)["checks"]}

@@ -11,17 +11,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from tasker_host.cli import tasker
-from tests.support import ended, results
+from tests.support import command, ended, results
 
 ROOT = Path(__file__).parents[2]
 
 
 def ran(*arguments: str) -> Result:
     """`tasker plugin new …` in this process."""
-    return CliRunner().invoke(tasker, ["plugin", "new", *arguments], prog_name="tasker")
+    return command("plugin", "new", *arguments)
 
 
 def python(*arguments: str, cwd: Path) -> str:
@@ -50,6 +49,7 @@ def test_it_writes_the_whole_package(package):
         "src/tasker_payments/plugin.py",
         "src/tasker_payments/settings.py",
         "src/tasker_payments/handlers.py",
+        "src/tasker_payments/publishers.py",
         "src/tasker_payments/py.typed",
         "src/tasker_payments/templates/greet.yaml",
         "tests/test_handlers.py",
@@ -63,7 +63,7 @@ def test_it_writes_the_whole_package(package):
 
 
 def test_its_tests_pass_before_anything_is_installed(package):
-    assert "3 passed" in python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package)
+    assert "4 passed" in python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package)
 
 
 def test_its_code_is_as_clean_as_ours(package):
@@ -81,7 +81,11 @@ async def test_what_is_built_of_it_is_found_and_runs(package, tmp_path, monkeypa
     modules = set(sys.modules)
     try:
         async with installed_host(plugins__payments={"settings": {"greeting": "Good morning"}}) as host:
-            assert host.roster.plugin("payments").contribution.gives() == {"handlers": 2, "templates": 1}
+            assert host.roster.plugin("payments").contribution.gives() == {
+                "handlers": 2,
+                "templates": 1,
+                "publishers": 1,
+            }
             request = {"namespace": "payments", "name": "greet", "context": {"name": "Ada L."}}
             from tasker_host.domain.request import request_from_data
 
@@ -102,8 +106,10 @@ def test_a_name_of_several_words_is_right_everywhere(tmp_path):
     assert told["folder"] == str(folder)
     assert "namespace_name: my_web_shop\n" in (folder / "src/tasker_my_web_shop/templates/greet.yaml").read_text()
     assert '@step_handler("my-web_shop.greet")' in (folder / "src/tasker_my_web_shop/handlers.py").read_text()
-    assert "2 passed" not in (output := python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder))
-    assert "3 passed" in output
+    assert "name: my_web_shop.greeted\n" in (folder / "src/tasker_my_web_shop/templates/greet.yaml").read_text()
+    assert "4 passed" in python("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
+    checked = python("-m", "tasker_host", "plugin", "check", "tasker_my_web_shop.plugin", cwd=folder / "src")
+    assert "no faults\nmy_web_shop: 2 handlers, 1 template, 1 publisher" in checked
 
 
 @pytest.mark.parametrize(

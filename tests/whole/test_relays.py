@@ -160,6 +160,7 @@ async def test_hosts_killed_in_the_middle_lose_no_event_and_no_two_deliver_one_a
                 json.dumps({"event_id": f"00000000-0000-7000-8000-{n:012}", "event_name": "a.b", "metadata": {}})
                 for n in range(everything)
             ]
+            await database.fetch("select tasker.namespace_create('tests')")
             await database.fetch("select tasker.events_send('tests', $1::jsonb[])", events)
             for process in (first, second):
                 before = count("end")

@@ -12,6 +12,8 @@ begin
     end if;
     perform pg_advisory_xact_lock(hashtextextended('tasker.namespaces', 0));
     perform pgmq.create(v_queue);
+    -- PGMQ's own index on vt serves no query of it: it reads in the order of msg_id.
+    execute format('drop index if exists pgmq.%I', 'q_' || v_queue || '_vt_idx');
     execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 50,
                     autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05)', 'q_' || v_queue);
 end
@@ -33,7 +35,7 @@ begin
                 perform tasker.events_queue_create(%L);
             end if;
             -- Visible at once to every PGMQ client, all of which look at the real clock.
-            insert into %s (vt, message) select clock_timestamp(), event from unnest(p_events) as e (event);
+            insert into %s (vt, message) select clock_timestamp(), unnest(p_events);
         end
         $body$ $$, 'events_insert:' || p_namespace, v_table, p_namespace, v_table);
 end

@@ -82,10 +82,14 @@ $$;
 --             null, back to the queue that they came from, in place of the archive
 --   queue     events that wait in these queues: to p_relay, and they stay
 -- An event that waits for a relay already is not given to it twice. With p_dry nothing is changed. Up to p_limit events of
--- each queue, those first that were sent first; returns what is or would be sent.
+-- each queue, those first that were sent first; returns what is or would be sent, with what is known of the dead ones.
+drop function if exists tasker.events_replay(text, text, text, json, int, boolean);
 create or replace function tasker.events_replay(
     p_source text, p_relay text, p_queue text, p_filter json, p_limit int, p_dry boolean
-) returns table (event_id text, event_name text, namespace text, task_uuid text, fired_at timestamptz, source text, target text)
+) returns table (
+    event_id text, event_name text, namespace text, task_uuid text, fired_at timestamptz, source text, target text,
+    attempts int, error text, died_at timestamptz
+)
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -124,7 +128,8 @@ begin
         return query execute format($f$
             with chosen as materialized (%s)%s
             select m.message ->> 'event_id', m.message ->> 'event_name', m.message #>> '{metadata,namespace}',
-                   m.message #>> '{metadata,task_uuid}', tasker.event_time(m.message, m.enqueued_at), $3, $4
+                   m.message #>> '{metadata,task_uuid}', tasker.event_time(m.message, m.enqueued_at), $3, $4,
+                   (m.headers ->> 'attempts')::int, m.headers ->> 'error', (m.headers ->> 'died_at')::timestamptz
             from chosen m order by m.msg_id $f$,
             v_chosen,
             case when p_dry then '' else format($f$, gone as (

@@ -1,0 +1,84 @@
+"""The texts that messages of events are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tasker_host.domain.json import dumps, loads
+
+METADATA = frozenset(
+    {
+        "task_uuid", "step_uuid", "step_name", "namespace", "template_name", "correlation_id", "parent_correlation_id",
+        "traceparent", "attempt", "outcome", "fired_at", "fired_by",
+    }
+)  # fmt: skip
+"""What the host itself says in the metadata of an event; a publisher cannot change it."""
+
+
+class PublisherError(Exception):
+    """The event cannot be published; the text says why."""
+
+
+class Clock:
+    """RFC 3339 texts; of many in the same second only the fraction is made anew."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def text(self, nanoseconds: int) -> str:
+        second, rest = divmod(nanoseconds, 1_000_000_000)
+        if second != self._second:
+            self._second, self._text = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._text}.{rest // 1000:06d}+00:00"
+
+
+def json_object(members: Iterable[tuple[str, str]]) -> str:
+    """A JSON object, of names and the JSON texts of their values."""
+    return "{" + ",".join(f'"{name}":{text}' for name, text in members) + "}"
+
+
+def more_members(more: Mapping[str, Any]) -> str:
+    """Additional metadata as members of a JSON object; the host's own names are left out."""
+    own = {key: value for key, value in more.items() if key not in METADATA}
+    return f"{dumps(own)[1:-1]}," if own else ""
+
+
+def check_size(message: str, most: int) -> None:
+    """Raises PublisherError for a message of more than so many bytes."""
+    # At most four bytes a character: small messages need not be encoded to be measured.
+    if len(message) * 4 > most and (size := len(message.encode())) > most:
+        raise PublisherError(
+            f"the message would have {size} bytes; the limit is {most} (events.message_max_bytes): publish a reference"
+            " instead"
+        )
+
+
+def check_storable(message: str) -> None:
+    """Raises PublisherError for what PostgreSQL's jsonb, of which queue messages are made, cannot hold."""
+    if "\\u0000" in message and "\x00" in _texts(loads(message)):
+        raise PublisherError("the payload has the character U+0000, which a message of a queue cannot hold")
+
+
+def error_text(error: BaseException) -> str:
+    """`ValueError: no gateway`; of a PublisherError what it says."""
+    kind = type(error).__qualname__
+    try:
+        text = str(error)
+    except Exception:  # a plugin's own __str__
+        text = "(which cannot be shown)"
+    # It is kept in the database too, which holds neither of these.
+    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    if isinstance(error, PublisherError):
+        return text
+    return f"{kind}: {text}" if text else kind
+
+
+def _texts(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return "".join(f"{key}{_texts(item)}" for key, item in value.items())
+    return "".join(map(_texts, value)) if isinstance(value, list) else ""
