@@ -21,7 +21,7 @@ async def test_a_task_whose_retry_is_due_and_not_taken_up_becomes_a_dead_letter(
             while await host.database.fetchval("select state from tasker.tasks") != "waiting_for_retry":
                 await asyncio.sleep(0.02)
         options = SweepOptions(thresholds=Thresholds(dead_letters=True))
-        assert (await sweep(dsn, options, minutes=59)).counts.stale == 0
+        assert (await sweep(dsn, options, minutes=40)).counts.stale == 0
         swept = await sweep(dsn, options, minutes=62)
         assert (swept.counts.stale, swept.counts.dead_letters) == (1, 1)
         [entry] = await entries(host.database)

@@ -17,6 +17,7 @@ from tasker_examples.batch import checkpoints, csv_classes, csv_functions, datas
 from tasker_examples.dispatch import handlers as dispatch_handlers
 from tasker_examples.events import handlers as event_handlers
 from tasker_examples.events.publishers import PUBLISHERS
+from tasker_examples.events.subscribers import SUBSCRIBERS
 from tasker_examples.failures import handlers as failures
 from tasker_examples.numbers import decision_batch, diamond, linear, mixed_dag, tree
 from tasker_examples.numbers import handlers as number_handlers
@@ -59,7 +60,12 @@ def tasker_publishers() -> Iterable[Any]:
 
 
 @hookimpl
+def tasker_subscribers() -> Iterable[Any]:
+    return SUBSCRIBERS
+
+
+@hookimpl
 def tasker_templates() -> Iterable[Traversable | TaskTemplate]:
     """Most are files; some are made in code, from what the handlers say they read."""
-    in_code = [APPROVALS, *failures.BOUNDARIES, *APPLICATIONS]
+    in_code = [APPROVALS, failures.BOUNDARY, *APPLICATIONS]
     return [files("tasker_examples") / "templates", *(made.build() for made in in_code)]
