@@ -10,6 +10,10 @@ from typing import Any
 OUTCOME = "batch_processing_outcome"
 """The key under which an analyzer's value holds its batches."""
 
+MOST_CURSORS = 256
+"""Cursors that are kept in the value of an analyzer. Every worker is given that value, and has its own cursor in any
+case: of ten thousand batches each would be handed all ten thousand."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -54,11 +58,10 @@ class Batches:
         outcome: dict[str, Any] = {"type": "create_batches"}
         if self.worker_template is not None:
             outcome["worker_template_name"] = self.worker_template
-        outcome |= {
-            "worker_count": len(self.cursors),
-            "cursor_configs": [cursor.as_json() for cursor in self.cursors],
-            "total_items": self.total_items,
-        }
+        outcome["worker_count"] = len(self.cursors)
+        if len(self.cursors) <= MOST_CURSORS:
+            outcome["cursor_configs"] = [cursor.as_json() for cursor in self.cursors]
+        outcome["total_items"] = self.total_items
         return {OUTCOME: outcome, **self.metadata}
 
 
@@ -213,6 +216,19 @@ def batches_of(value: Any) -> Batches:
     if name is not None and not isinstance(name, str):
         raise ValueError(f"worker_template_name must be the name of a batch_worker step (got {_shown(name)})")
     return Batches(cursors, total, name)
+
+
+def kept_value(value: Any, batches: Batches) -> Any:
+    """What the step of an analyzer keeps that returned `value`, which asked for `batches`: no more cursors than that."""
+    if isinstance(value, Batches | BatchConfig):
+        return batches.as_value()
+    if len(batches.cursors) <= MOST_CURSORS or not isinstance(value, Mapping):
+        return value
+    wrapped = OUTCOME in value
+    outcome = dict(value[OUTCOME] if wrapped else value)
+    del outcome["cursor_configs"]
+    outcome["worker_count"] = len(batches.cursors)
+    return {**value, OUTCOME: outcome} if wrapped else outcome
 
 
 def _cursor(config: Any, number: int) -> Cursor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +27,10 @@ Template = TaskTemplate | Mapping[str, Any] | Path | str
 Settings = Mapping[str, Any] | BaseModel
 
 OWN = "test"
-"""The name of the plugin that has the handlers and the template of a test."""
+"""The name of the plugin that has the handlers and templates of a test."""
+
+TEMPLATE = "test_template"
+"""And of that which has the one template of a run."""
 
 _LABEL = re.compile(r"(?:(?P<namespace>[^/\s@]+)/)?(?P<name>[^/\s@]+)(?:@(?P<version>[^/\s@]+))?")
 _YAML = (".yaml", ".yml")
@@ -36,6 +39,7 @@ _STILL: Mapping[str, Any] = {
     "worker.mode": "polling",
     "worker.poll_interval_seconds": 3600.0,
     "worker.shutdown_grace_seconds": 0.0,
+    "worker.max_blocked_seconds": 0,
     "database.auto_migrate": "never",
     "database.pool_size": 4,
     "sweep.interval_seconds": 3600.0,
@@ -57,6 +61,11 @@ class Given:
     root: Path | None = None
     env: str | None = None
     environ: Mapping[str, str] | None = None
+    """With these the configuration is that of the machine, from `root`; without, the same everywhere."""
+
+    def with_template(self, template: TaskTemplate) -> Given:
+        """And this template."""
+        return replace(self, plugins={**self.plugins, TEMPLATE: _module([], [template], None)})
 
     def configuration(self, dsn: str) -> Config:
         """For a host on the database `dsn`. Raises ConfigError."""
@@ -64,10 +73,10 @@ class Given:
         variables = {**(self.environ or {}), "DATABASE_URL": dsn}
         for name, settings in self.settings.items():
             overrides[f"plugins.{name}.settings"] = _substituted(dict(settings), variables)
-        # Nothing of the machine's own configuration, unless the caller names one: tests are the same everywhere.
+        is_own = self.environ is not None
         return load(
-            self.root or shipped_root(),
-            env=self.env or "test",
+            self.root if is_own else shipped_root(),
+            env=self.env if is_own else "test",
             environ=variables,
             overrides=overrides,
         )
