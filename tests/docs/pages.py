@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NAMES = (
+    "events",
     "writing-a-plugin",
     "templates",
     "handlers",
