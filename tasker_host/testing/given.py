@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import importlib_metadata
 from pydantic import BaseModel
 
 from tasker_host.config import Config, load
@@ -20,7 +19,7 @@ from tasker_host.domain.source import parse_template, template_from_data
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import ConfigError, Problem, RequestError, TemplateError
 from tasker_host.hooks.specs import hookimpl
-from tasker_host.plugins.candidate import GROUP
+from tasker_host.plugins.alone import name_of
 
 Plugins = Iterable[ModuleType | str] | Mapping[str, ModuleType | str]
 Template = TaskTemplate | Mapping[str, Any] | Path | str
@@ -105,7 +104,7 @@ def named_plugins(plugins: Plugins) -> dict[str, ModuleType]:
     if isinstance(plugins, Mapping):
         return {name: _imported(plugin) for name, plugin in plugins.items()}
     found = [_imported(plugin) for plugin in plugins]
-    return {_name_of(module): module for module in found}
+    return {name_of(module.__name__): module for module in found}
 
 
 def _imported(plugin: ModuleType | str) -> ModuleType:
@@ -116,14 +115,6 @@ def _imported(plugin: ModuleType | str) -> ModuleType:
     raise TypeError(
         f"{plugin!r:.80} is not a plugin: give a module of hookimpls, or its name; functions and classes are `handlers`"
     )
-
-
-def _name_of(module: ModuleType) -> str:
-    for point in importlib_metadata.entry_points(group=GROUP):
-        if point.value == module.__name__:
-            return str(point.name)
-    words = [word for word in module.__name__.split(".") if word != "plugin"]
-    return (words[-1] if words else module.__name__).removeprefix("tasker_") or module.__name__
 
 
 def _by_plugin(named: Mapping[str, ModuleType], settings: Settings | None) -> dict[str, Mapping[str, Any]]:
