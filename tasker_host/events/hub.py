@@ -52,7 +52,7 @@ class Events:
         self.paths = {"durable": 0, "fast": 0, "broadcast": 0}
         """Events that went each way."""
         self._options = options
-        self._fired_by = fired_by
+        self.fired_by = fired_by
         self.bus = FastBus(subscribers, timeout_seconds=subscriber_timeout_seconds)
         self._after: dict[str, Mailbox] = {
             publisher.name: self.bus.mailbox(Subscriber(f"after_publish of {publisher.name}", (), _after(hooks)))
@@ -130,7 +130,7 @@ class Events:
     def happened(self, name: str, payload: Mapping[str, Any], **metadata: Any) -> None:
         """One of the host's own happenings, to those who hear it."""
         if self.bus.hears(name):
-            fired = {"fired_at": datetime.now(UTC).isoformat(timespec="microseconds"), "fired_by": self._fired_by}
+            fired = {"fired_at": datetime.now(UTC).isoformat(timespec="microseconds"), "fired_by": self.fired_by}
             self.bus.publish(DomainEvent(uuid7(), name, dict(payload), {**metadata, **fired}))
 
     def summary(self) -> dict[str, Any]:
