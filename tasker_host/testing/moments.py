@@ -231,14 +231,14 @@ class KitWorker(Worker):
         # While moments are watched, every step comes by a claim of its own.
         return NOBODY if self._moments.is_watching else super().reserve(steps)
 
-    def move(self) -> None:
-        """Time has passed: it is no longer quiet, and looks."""
-        self.quiet.clear()
-        self.wake()
-
     async def kill(self) -> None:
         assert isinstance(self._slots, KitSlots)
         await self._slots.kill()
+
+    def _rouse(self) -> None:
+        # Whatever it is about to do, whoever waits for it to be quiet waits for that too.
+        self.quiet.clear()
+        super()._rouse()
 
     async def _wait(self) -> None:
         if self.is_idle and not self._bell and not self._reserved:

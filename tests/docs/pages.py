@@ -14,6 +14,7 @@ NAMES = (
     "writing-a-plugin",
     "templates",
     "handlers",
+    "testing",
     "plugins",
     "configuration",
     "cli",
