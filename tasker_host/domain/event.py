@@ -51,8 +51,3 @@ class DomainEvent:
         return cls(
             event_id, name, message.get("payload"), metadata, message.get("event_version", "1.0"), message.get("step")
         )
-
-
-def traceparent(correlation_id: UUID, step_uuid: UUID, attempt: int) -> str:
-    """A W3C trace context: the correlation is the trace, each attempt at a step a span of its own in it."""
-    return f"00-{correlation_id.hex}-{attempt & 0xFF:02x}{step_uuid.hex[18:]}-01"

@@ -15,7 +15,7 @@ import structlog
 
 from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.event import DomainEvent, traceparent
+from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.publishing import Result
 from tasker_host.domain.result import Failed, StepResult, Succeeded
@@ -67,20 +67,18 @@ class Built:
 class Publication:
     """The events of one outcome. Nothing of them is true before the outcome was accepted.
 
-    `messages` are the durable ones, `built` is what became of every event that fires.
+    Those of steps none of whose publishers has to be asked are built when they are first wanted: for all outcomes that
+    are reported together one after the other, which takes half the time of building each when its step ends.
     """
 
     __slots__ = (
-        "_attempt",
         "_context",
         "_context_of",
-        "_ids",
+        "_is_built",
+        "_messages",
         "_options",
-        "_part",
-        "_prefix",
         "_whole",
         "built",
-        "messages",
         "outcome",
         "plan",
         "step",
@@ -98,13 +96,21 @@ class Publication:
         self.step = step
         self.plan = plan
         self.outcome = outcome
-        self.messages: list[str] = []
         self.built: list[Built] = []
+        """What became of every event that fires."""
+        self._messages: list[str] = []
+        self._is_built = False
         self._context_of = context_of
         self._options = options
         self._context: StepContext | None = None
         self._whole: str | None = None
-        self._ids = ""
+
+    @property
+    def messages(self) -> list[str]:
+        """The durable ones, as JSON texts."""
+        if not self._is_built:
+            self._build_now()
+        return self._messages
 
     def events(self) -> list[DomainEvent]:
         """All that are published, whichever way they go, in their order."""
@@ -121,19 +127,20 @@ class Publication:
     async def rebuild(self, outcome: Outcome) -> None:
         """Becomes that of `outcome`, which is reported instead."""
         self.outcome = outcome
-        self.messages, self.built = [], []
-        self._ids, self._whole = "", None
+        self._messages, self.built = [], []
+        self._whole = None
         await self.build()
 
-    def build_now(self) -> None:
-        """Builds the events of a step none of whose publishers has to be asked."""
+    def _build_now(self) -> None:
+        self._is_built = True
         happened = result_of(self.outcome)
         for event in self.plan.events:
             if happened in event.on:
                 self._default(event, happened)
 
     async def build(self) -> None:
-        """Builds the events of any step. Never raises."""
+        """Builds the events of a step whose publishers may have to be asked. Never raises."""
+        self._is_built = True
         happened = result_of(self.outcome)
         for event in self.plan.events:
             if happened not in event.on:
@@ -158,7 +165,7 @@ class Publication:
     async def _asked(self, event: EventPlan, publisher: BoundPublisher, happened: Result) -> None:
         """The event as `publisher` says it."""
         payload: Any = None
-        known = len(self.messages)
+        known = len(self._messages)
         try:
             payload, more = await self._said(event, publisher)
             built = Built(event, "declined")
@@ -171,7 +178,7 @@ class Publication:
                 await self._tell_of(error, event, publisher.hooks, payload)
             built = Built(event, "failed", None, error_text(error))
         if built.fate != "published":
-            del self.messages[known:]
+            del self._messages[known:]
         self.built.append(built)
 
     def _published(self, event: EventPlan, payload: str, happened: Result, more: str = "") -> Built:
@@ -179,39 +186,32 @@ class Publication:
         if event.check is not None and (problems := event.check(loads(payload))):
             told = "; ".join(map(str, problems[:MOST_PROBLEMS]))
             raise PublisherError(f"the payload does not fit the schema of '{event.declaration.name}': {told}")
-        step, options = self.step, self._options
-        if not self._ids:
-            self._prepare(happened)
+        step, options, part = self.step, self._options, _CLOCK.look()
+        step_uuid, correlation, attempt = step.step_uuid, step.correlation_id, step.attempt
         origin = event.origin if step.name == step.template_step else _origin(event, step)
-        asked = event.declaration.include_step
+        above = ""
+        if step.parent_correlation_id is not None:
+            above = f'"parent_correlation_id":"{step.parent_correlation_id}",'
+        asked = event.include_step
         whole = f',"step":{self._whole_step()}' if (options.include_step if asked is None else asked) else ""
-        # A uuid7; those of one step are in the order of its declarations.
+        # The id is a uuid7; those of one step are in the order of its declarations. The trace context is that of W3C:
+        # the correlation is the trace, each attempt at a step a span of its own in it.
         message = (
-            f'{{"event_id":"{self._prefix}{min(self._part + len(self.built), 4095):03x}-'
+            f'{{"event_id":"{_CLOCK.prefix}{min(part + len(self.built), 4095):03x}-'
             f'{random_bits(14) | 0x8000:04x}-{random_bits(48):012x}",{event.head},"payload":{payload},'
-            f'"metadata":{{{more}{self._ids}{origin}{self._attempt}{event.fired_by}}}{whole}}}'
+            f'"metadata":{{{more}"task_uuid":"{step.task_uuid}","step_uuid":"{step_uuid}",{origin},'
+            f'"correlation_id":"{correlation}",{above}'
+            f'"traceparent":"00-{correlation.hex}-{attempt & 0xFF:02x}{step_uuid.hex[18:]}-01","attempt":{attempt},'
+            f'"outcome":"{happened}","fired_at":"{_CLOCK.text}","fired_by":{event.fired_by}}}{whole}}}'
         )
         check_size(message, options.message_max_bytes)
         if event.is_durable:
             if "\\u0000" in message:
                 check_storable(message)
-            self.messages.append(message)
+            self._messages.append(message)
         if event.is_fast or (event.publisher is not None and event.publisher.hooks is not None):
             return Built(event, "published", DomainEvent.from_message(loads(message)))
         return Built(event, "published")
-
-    def _prepare(self, happened: Result) -> None:
-        """What all events of this outcome have in common."""
-        step = self.step
-        self._part, self._prefix = _CLOCK.look(), _CLOCK.prefix
-        step_uuid, correlation, parent = step.step_uuid, step.correlation_id, step.parent_correlation_id
-        above = "" if parent is None else f'"parent_correlation_id":"{parent}",'
-        self._ids = f'"task_uuid":"{step.task_uuid}","step_uuid":"{step_uuid}",'
-        self._attempt = (
-            f',"correlation_id":"{correlation}",{above}'
-            f'"traceparent":"{traceparent(correlation, step_uuid, step.attempt)}","attempt":{step.attempt},'
-            f'"outcome":"{happened}","fired_at":"{_CLOCK.text}","fired_by":'
-        )
 
     # Publishers -------------------------------------------------------------------------------------------------------
 

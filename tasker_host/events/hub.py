@@ -70,7 +70,7 @@ class Events:
     def publication(
         self, step: Claimed, plan: StepPlan, outcome: Outcome, context_of: Callable[[Claimed, StepPlan], StepContext]
     ) -> Publication:
-        """For the events of an outcome, which are still to be built."""
+        """For the events of an outcome; where publishers are to be asked, that is still to be done (`build`)."""
         return Publication(step, plan, outcome, context_of, options=self._options)
 
     def accepted(self, publication: Publication) -> None:

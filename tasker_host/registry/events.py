@@ -52,6 +52,7 @@ def _plan(template: TaskTemplate, step: StepDefinition, event: EventDeclaration,
         mode=event.delivery_mode.value,
         is_durable=event.delivery_mode is not DeliveryMode.FAST,
         is_fast=event.delivery_mode is not DeliveryMode.DURABLE,
+        include_step=event.include_step,
         head=f'"event_name":{dumps(event.name)},"event_version":{dumps(event.version)}',
         origin=f'"step_name":{dumps(step.name)},"namespace":{dumps(template.namespace_name)},'
         f'"template_name":{dumps(template.name)}',

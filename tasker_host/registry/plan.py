@@ -34,6 +34,7 @@ class EventPlan:
     mode: str
     is_durable: bool
     is_fast: bool
+    include_step: bool | None
     head: str
     """Of its message, as JSON: name and version."""
     origin: str

@@ -155,9 +155,7 @@ class Slots:
         """The outcome with its events, none of whose publishers has to be asked."""
         if outcome.kind not in ("succeeded", "failed"):
             return outcome
-        publication = self._events.publication(running.step, running.plan, outcome, context_of)
-        publication.build_now()
-        return Outcome(*outcome[:-1], publication)
+        return Outcome(*outcome[:-1], self._events.publication(running.step, running.plan, outcome, context_of))
 
     async def _asked(self, running: _Running, outcome: Outcome) -> Outcome:
         """The outcome with its events; publishers may wait for something meanwhile."""
