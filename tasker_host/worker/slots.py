@@ -144,22 +144,28 @@ class Slots:
                 del self._running[step.step_uuid]
                 return
             outcome = ended
-        if self._events.concern(plan):
-            outcome = await self._told(running, outcome)
+        if plan.asks_publishers:
+            outcome = await self._asked(running, outcome)
+        elif self._events.concern(plan):
+            outcome = self._told(running, outcome)
         del self._running[step.step_uuid]
         self._finished(step, outcome)
 
-    async def _told(self, running: _Running, outcome: Outcome) -> Outcome:
-        """The outcome with its events."""
+    def _told(self, running: _Running, outcome: Outcome) -> Outcome:
+        """The outcome with its events, none of whose publishers has to be asked."""
+        if outcome.kind not in ("succeeded", "failed"):
+            return outcome
+        publication = self._events.publication(running.step, running.plan, outcome, context_of)
+        publication.build_now()
+        return Outcome(*outcome[:-1], publication)
+
+    async def _asked(self, running: _Running, outcome: Outcome) -> Outcome:
+        """The outcome with its events; publishers may wait for something meanwhile."""
         running.is_ending = True
         if outcome.kind not in ("succeeded", "failed"):
             return outcome
-        step, plan = running.step, running.plan
-        publication = self._events.publication(step, plan, outcome, lambda: context_of(step, plan))
-        if plan.asks_publishers:
-            await publication.build()
-        else:
-            publication.build_now()
+        publication = self._events.publication(running.step, running.plan, outcome, context_of)
+        await publication.build()
         return Outcome(*outcome[:-1], publication)
 
     async def _end_transaction(
@@ -170,8 +176,7 @@ class Slots:
         if outcome.kind != "succeeded" or not transaction.is_open:
             await transaction.roll_back()
             return outcome
-        if self._events.concern(running.plan):
-            outcome = await self._told(running, outcome)
+        outcome = await self._asked(running, outcome)
         try:
             taken = await transaction.finish(outcome)
         except Exception as error:
