@@ -79,7 +79,7 @@ def tasker_resolvers(settings: Any) -> Iterable[Resolver]:  # type: ignore[empty
 def tasker_templates(settings: Any) -> Iterable[TaskTemplate | Traversable]:  # type: ignore[empty-body]
     """Templates of the tasks that can be submitted.
 
-    **Called** once, after `tasker_handlers`.
+    **Called** once, after `tasker_resolvers`.
     **Return** `TaskTemplate`s, or YAML resources: `importlib.resources.files("tasker_payments") / "templates"` is a
     folder, read with all `.yaml` and `.yml` files below it; a single file works too.
     **If it raises**, or a file is not a valid template, the plugin fails; each fault has file and line.
