@@ -219,7 +219,7 @@ def batches_of(value: Any) -> Batches:
 
 
 def kept_value(value: Any, batches: Batches) -> Any:
-    """What the step of an analyzer keeps that returned `value`, which asked for `batches`: no more cursors than that."""
+    """What the step of an analyzer keeps that returned `value`, which asked for `batches`."""
     if isinstance(value, Batches | BatchConfig):
         return batches.as_value()
     if len(batches.cursors) <= MOST_CURSORS or not isinstance(value, Mapping):

@@ -7,7 +7,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from tasker_host import TaskTemplate, hookimpl
+from tasker_host import Workflow, hookimpl
 
 from tasker_examples.accounts.handlers import ACCOUNTS
 from tasker_examples.analytics.handlers import ANALYTICS
@@ -65,7 +65,6 @@ def tasker_subscribers() -> Iterable[Any]:
 
 
 @hookimpl
-def tasker_templates() -> Iterable[Traversable | TaskTemplate]:
+def tasker_templates() -> Iterable[Traversable | Workflow]:
     """Most are files; some are made in code, from what the handlers say they read."""
-    in_code = [APPROVALS, failures.BOUNDARY, *APPLICATIONS]
-    return [files("tasker_examples") / "templates", *(made.build() for made in in_code)]
+    return [files("tasker_examples") / "templates", APPROVALS, failures.BOUNDARY, *APPLICATIONS]
