@@ -15,7 +15,7 @@ import structlog
 
 from tasker_host.db.kernel import Claimed, Outcome, Taken
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.result import Failed, StepResult, Succeeded
+from tasker_host.domain.result import Checkpoint, Failed, StepResult, Succeeded
 from tasker_host.events.hub import Events
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Executor, Middleware
@@ -210,7 +210,7 @@ class Slots:
             return released(step)
         return outcome_of_error(step, plan, error, took_ms, self._classifiers)
 
-    async def _through_middleware(self, running: _Running, context: StepContext) -> StepResult:
+    async def _through_middleware(self, running: _Running, context: StepContext) -> StepResult | Checkpoint:
         async def handler() -> StepResult:
             # Middleware sees results, never exceptions of the handler: one shape on the way out.
             try:
@@ -222,7 +222,9 @@ class Slots:
         chain: Callable[[], Awaitable[StepResult]] = handler
         for layer in reversed(self._middleware):
             chain = _wrapped(layer, context, chain)
-        return await chain()
+        result = await chain()
+        # A checkpoint is no end: whatever middleware adds to it, the attempt goes on.
+        return result.value if isinstance(result, Succeeded) and isinstance(result.value, Checkpoint) else result
 
 
 def _wrapped(
