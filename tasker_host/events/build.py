@@ -42,6 +42,9 @@ MOST_PROBLEMS = 5
 
 _CLOCK = Clock()
 
+_NEXT_ID = 250
+"""Nanoseconds, one unit of an id's time: the ids of a step's events are in the order of its declarations."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventOptions:
@@ -174,7 +177,7 @@ class Publication:
         asked = event.declaration.include_step
         whole = f',"step":{self._whole_step()}' if (options.include_step if asked is None else asked) else ""
         message = (
-            f'{{"event_id":"{uuid7_text(self._now)}",{event.head},"payload":{payload},'
+            f'{{"event_id":"{uuid7_text(self._now + len(self.built) * _NEXT_ID)}",{event.head},"payload":{payload},'
             f'"metadata":{{{more}{self._ids}{origin}{self._attempt}{event.fired_by}}}{whole}}}'
         )
         check_size(message, options.message_max_bytes)

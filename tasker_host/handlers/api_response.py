@@ -14,7 +14,7 @@ import httpx
 
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Failed, Succeeded
-from tasker_host.errors import HandlerError, JsonError, RetryableError
+from tasker_host.errors import HandlerError, JsonError, NetworkError, ServiceUnavailableError, StepTimeoutError
 
 MOST_RETRY_AFTER_SECONDS = 86_400
 """Nobody is waited for longer than a day, whatever they ask for."""
@@ -171,25 +171,23 @@ class ApiError(HandlerError):
             error_code=failed.error_code,
             retry_after=failed.retry_after_seconds,
             metadata=failed.metadata,
+            error_type=failed.error_type,
         )
         self.response = response
-        self.error_type = failed.error_type
         self.retryable = failed.retryable  # type: ignore[misc]  # of each answer its own
 
 
-class ApiConnectionError(RetryableError):
+class ApiConnectionError(NetworkError):
     """No answer: the host was not found, refused, or broke the connection."""
 
     error_type = "connection_error"
 
 
-class ApiTimeoutError(RetryableError):
+class ApiTimeoutError(StepTimeoutError):
     """No answer in time."""
 
-    error_type = "timeout"
 
-
-class CircuitOpenError(RetryableError):
+class CircuitOpenError(ServiceUnavailableError):
     """Nothing was sent: the host failed several times in a row and is left alone for a while."""
 
     error_type = "circuit_open"

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
-from tasker_host.domain.batches import BatchConfig, Batches, batches_of
+from tasker_host.domain.batches import batches_of, kept_value
 from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision
 from tasker_host.domain.result import decision_of
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
@@ -169,8 +169,9 @@ class Registry:
                 batches = batches_of(result)
                 if batches.worker_template is None and handler.worker_template is not None:
                     batches = replace(batches, worker_template=handler.worker_template)
-                plain = isinstance(result, Batches | BatchConfig)
-                return (batches.as_value() if plain else result), expand_batches(template, step.name, batches)
+                made = expand_batches(template, step.name, batches)
+                # A result_schema describes the whole value.
+                return (result if step.result_schema and type(result) is dict else kept_value(result, batches)), made
 
             return analyze
         return None

@@ -56,6 +56,7 @@ declare
     v_copy text;
     v_last bigint;
     v_called boolean;
+    v_is_empty boolean;
 begin
     for v_one in select copy from tasker_kit.remembered where copy is not null loop
         execute format('drop table %s', v_one.copy);
@@ -65,6 +66,11 @@ begin
         if v_one.kind = 'S' then
             execute format('select last_value, is_called from %s', v_one.relation) into v_last, v_called;
             insert into tasker_kit.remembered values (v_one.relation, 'S', null, null, v_last, v_called);
+            continue;
+        end if;
+        execute format('select not exists (select from only %s)', v_one.relation) into v_is_empty;
+        if v_is_empty then
+            insert into tasker_kit.remembered values (v_one.relation, 'r');
             continue;
         end if;
         v_columns := (select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
@@ -87,11 +93,12 @@ begin
                  and kind = 'r' loop
         execute format('drop table if exists %s cascade', v_one.relation);
     end loop;
-    for v_one in select r.*, c.reltuples from tasker_kit.remembered r join pg_class c on c.oid = r.relation loop
+    for v_one in select r.* from tasker_kit.remembered r join pg_class c on c.oid = r.relation loop
         if v_one.kind = 'S' then
             perform setval(v_one.relation, v_one.last_value, v_one.is_called);
         else
             execute format('delete from only %s', v_one.relation);
+            continue when v_one.copy is null;
             execute format('insert into %s (%s) overriding system value select %s from %s',
                            v_one.relation, v_one.columns, v_one.columns, v_one.copy);
         end if;

@@ -209,13 +209,14 @@ class KitEvents(Events):
         return kept
 
     def accepted(self, publication: Publication) -> None:
-        # Of those that go the durable way only, the message has more than the event that was built.
-        messages = iter(map(loads, publication.messages))
+        # Of those that go the durable way only, nothing but the message may have been made.
+        messages = iter(publication.messages)
         for built in publication.built:
-            if built.event is not None:
-                self.published.append(
-                    DomainEvent.from_message(next(messages)) if built.plan.is_durable else built.event
-                )
+            if built.fate == "published":
+                text = next(messages) if built.plan.is_durable else None
+                event = built.event if text is None else DomainEvent.from_message(loads(text))
+                assert event is not None
+                self.published.append(event)
         super().accepted(publication)
 
 
@@ -238,14 +239,14 @@ class KitWorker(Worker):
         # While moments are watched, every step comes by a claim of its own.
         return NOBODY if self._moments.is_watching else super().reserve(steps)
 
-    def move(self) -> None:
-        """Time has passed: it is no longer quiet, and looks."""
-        self.quiet.clear()
-        self.wake()
-
     async def kill(self) -> None:
         assert isinstance(self._slots, KitSlots)
         await self._slots.kill()
+
+    def _rouse(self) -> None:
+        # Whatever it is about to do, whoever waits for it to be quiet waits for that too.
+        self.quiet.clear()
+        super()._rouse()
 
     async def _wait(self) -> None:
         if self.is_idle and not self._bell and not self._reserved:

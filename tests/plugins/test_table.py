@@ -250,6 +250,12 @@ async def test_a_required_plugin_that_fails_stops_a_host_in_python_too(install, 
     assert [problem.where for problem in caught.value.problems] == ["plugin 'one'", "plugin 'two'"]
 
 
+def test_what_is_switched_off_is_not_required(install, host_file):
+    install("off", "raise AssertionError")
+    checked = command("plugin", "check", "--config", host_file("[plugins.off]\nenabled = false\nrequired = true\n"))
+    assert checked.exit_code == 0
+
+
 # Templates that name what nobody gives --------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from tasker_host import (
     Classifier,
     Cursor,
     Decision,
+    DecisionHandler,
     Failed,
     From,
     Input,
@@ -254,3 +255,24 @@ async def test_it_works_where_a_loop_is_running_and_on_that_loop():
     here = id(asyncio.get_running_loop())
     assert run_step(which) != Succeeded(here)
     assert await run_step_async(which) == Succeeded(here)
+
+
+def test_a_handler_for_decisions_decides_alone():
+    class Route(DecisionHandler):
+        def call(self, context):
+            return self.decision_success(["a"])
+
+    assert run_step(Route).value == {"decision_point_outcome": {"type": "create_steps", "step_names": ["a"]}}
+
+
+def test_a_configuration_that_the_handler_refuses_is_told():
+    class Picky(StepHandler):
+        def config_schema(self):
+            return {"required": ["region"]}
+
+        def call(self, context):
+            return context.get_config("region")
+
+    assert run_step(Picky, config={"region": "eu"}).value == "eu"
+    with pytest.raises(BindError, match="initialization: 'region' is a required property"):
+        run_step(Picky)

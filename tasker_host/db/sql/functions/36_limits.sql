@@ -25,6 +25,38 @@ language sql stable rows 100 as $$
     ) k (key, own_max)
 $$;
 
+-- What steps ask for together: keys in their order, how many steps of each, and the least limit that templates give it.
+-- Looked up once for all steps of the same kind: many steps of few kinds are the rule.
+create or replace function tasker.limit_demand(p_steps uuid[], out keys text[], out wanted int[], out own int[])
+language sql stable as $$
+    with asking as materialized (
+        select t.namespace, t.template_id, s.template_step, s.limit_keys
+        from unnest(p_steps) as u (step_uuid)
+        join tasker.steps s on s.step_uuid = u.step_uuid
+        join tasker.tasks t on t.task_uuid = s.task_uuid
+    ), kind as (
+        select a.namespace, a.template_id, a.template_step, count(*) as steps
+        from asking a group by a.namespace, a.template_id, a.template_step
+    )
+    select array_agg(k.key), array_agg(k.wanted), array_agg(k.own_max)
+    from (
+        select k.key, sum(k.wanted)::int as wanted, min(k.own_max) as own_max
+        from (
+            select l.key, g.steps as wanted, null::int as own_max
+            from kind g
+            join tasker.template_rules d on d.template_id = g.template_id and d.name = g.template_step
+            join tasker.limits l on l.is_fixed and l.key in ('namespace:' || g.namespace, 'handler:' || d.handler)
+            union all
+            select w.key, 1, case when w.key like 'batch:%' then d.parallelism else d.concurrency_limit end
+            from asking a
+            join tasker.template_rules d on d.template_id = a.template_id and d.name = a.template_step
+            cross join unnest(a.limit_keys) as w (key)
+            where a.limit_keys is not null
+        ) k
+        group by k.key order by k.key
+    ) k
+$$;
+
 -- Puts steps back that were taken in this transaction: they were never run. `p_until` is when each comes into sight again.
 -- History is told after this (steps_taken_tell): nothing in it has to be found again among all that the task has.
 create or replace function tasker.steps_put_back(
@@ -99,10 +131,13 @@ create or replace function tasker.steps_admit(
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
+set enable_hashjoin = on           -- what the callers switch off for their own sake
+set enable_sort = on
 as $$
 declare
+    v_asked text[];              -- keys, in order
+    v_wanted int[];              -- how many steps ask for each
+    v_least int[];               -- the least limit that templates give it
     v_of uuid[];                 -- demands: of this step
     v_keys text[];               --          for this key
     v_own int[];                 --          at most so many
@@ -126,32 +161,38 @@ declare
 begin
     admitted := p_steps;
     work_for := '{}';
-    select array_agg(k.step_uuid), array_agg(k.key), array_agg(k.own_max) into v_of, v_keys, v_own
-    from tasker.limit_keys_of(p_steps) k;
-    if v_keys is null then
+    select d.keys, d.wanted, d.own into v_asked, v_wanted, v_least from tasker.limit_demand(p_steps) d;
+    if v_asked is null then
         perform tasker.steps_taken_tell(p_steps, p_from, p_now);
         return;
     end if;
-    insert into tasker.limits (key, is_fixed)
-    select distinct d.key, false from unnest(v_keys) as d (key)
-    where not exists (select from tasker.limits l where l.key = d.key) order by 1
-    on conflict (key) do nothing;
-    select array_agg(l order by l.key), array_agg(l.key order by l.key) into v_limits, v_names
-    from (select * from tasker.limits where key = any (v_keys) order by key for no key update skip locked) l;
+    for v_i in 1 .. 2 loop
+        select array_agg(l order by l.key), array_agg(l.key order by l.key) into v_limits, v_names
+        from (select * from tasker.limits where key = any (v_asked) order by key for no key update skip locked) l;
+        exit when v_names = v_asked;
+        insert into tasker.limits (key, is_fixed)
+        select d.key, false from unnest(v_asked) as d (key)
+        where not exists (select from tasker.limits l where l.key = d.key) order by 1
+        on conflict (key) do nothing;
+        exit when not found;
+    end loop;
 
-    if (select bool_and(l.key is not null and not l.paused and l.per_second is null
+    -- The common case: there is room for all. What was locked and what is asked for are in the same order.
+    if v_names = v_asked and (
+        select bool_and(not l.paused and l.per_second is null
                         and coalesce(l.running + d.wanted <= coalesce(l.max_running, d.own_max), true))
-        from (select key, count(*) as wanted, min(own_max) as own_max
-              from unnest(v_keys, v_own) as k (key, own_max) group by key) d
-        left join unnest(v_limits) l on l.key = d.key)
+        from rows from (unnest(v_limits), unnest(v_wanted), unnest(v_least))
+            as l (key, is_fixed, max_running, per_second, burst, paused, running, next_start_at, wanted, own_max)
+        cross join lateral (select l.wanted, l.own_max) d)
     then
         update tasker.limits l set running = l.running + d.wanted
-        from (select key, count(*) as wanted from unnest(v_keys) as k (key) group by key) d
-        where l.key = d.key;
+        from unnest(v_asked, v_wanted) as d (key, wanted) where l.key = d.key;
         perform tasker.steps_taken_tell(p_steps, p_from, p_now);
         return;
     end if;
 
+    select array_agg(k.step_uuid), array_agg(k.key), array_agg(k.own_max) into v_of, v_keys, v_own
+    from tasker.limit_keys_of(p_steps) k;
     -- Those that ask for nothing need no room.
     admitted := array(select u from unnest(p_steps) u where u <> all (v_of));
     for v_step in
@@ -252,32 +293,58 @@ create or replace function tasker.limits_release(p_steps uuid[], p_now timestamp
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
+set enable_hashjoin = on           -- what the callers switch off for their own sake
+set enable_sort = on
 as $$
 declare
+    v_keys text[];
+    v_ended int[];
+    v_own int[];
+    v_open text[];               -- keys with room
+    v_room int[];                -- how much each has; null: any
+    v_idle text[];               -- business keys under which nothing runs any more
     v_key record;
     v_namespaces text[] := '{}';
 begin
-    for v_key in
-        with given as materialized (
-            select key, (count(*) filter (where step_uuid = any (p_steps)))::int as ended, min(own_max) as own_max
-            from tasker.limit_keys_of(p_steps || p_turns) group by key
-        ), locked as materialized (
-            select l.key from tasker.limits l where l.key in (select key from given) order by l.key for no key update
-        )
+    select d.keys, d.wanted, d.own into v_keys, v_ended, v_own from tasker.limit_demand(p_steps) d;
+    if p_turns <> '{}' then
+        select array_agg(k.key order by k.key), array_agg(k.ended order by k.key), array_agg(k.own order by k.key)
+        into v_keys, v_ended, v_own
+        from (
+            select d.key, sum(d.ended)::int as ended, min(d.own) as own
+            from (
+                select * from unnest(v_keys, v_ended, v_own) as e (key, ended, own)
+                union all
+                select t.key, 0, t.own
+                from tasker.limit_demand(p_turns) m cross join unnest(m.keys, m.own) as t (key, own)
+            ) d
+            group by d.key) k;
+    end if;
+    if v_keys is null then
+        return v_namespaces;
+    end if;
+    perform from tasker.limits where key = any (v_keys) order by key for no key update;
+    with released as (
         update tasker.limits l set running = greatest(0, l.running - g.ended)
-        from given g join locked k on k.key = g.key
+        from unnest(v_keys, v_ended, v_own) as g (key, ended, own_max)
         where l.key = g.key
         returning l.key, l.running, l.is_fixed, l.paused, coalesce(l.max_running, g.own_max) - l.running as room
+    )
+    select array_agg(r.key) filter (where not r.paused and coalesce(r.room > 0, true)),
+           array_agg(r.room) filter (where not r.paused and coalesce(r.room > 0, true)),
+           array_agg(r.key) filter (where not r.is_fixed and r.running = 0)
+    into v_open, v_room, v_idle from released r;
+    -- A statement of its own: it sees what was parked by those who held the rows until now. For most keys nothing is.
+    for v_key in
+        select u.key, u.room from unnest(v_open, v_room) as u (key, room)
+        where exists (select from tasker.parked p where p.key = u.key) order by u.key
     loop
-        if not v_key.paused and coalesce(v_key.room > 0, true) then
-            v_namespaces := v_namespaces || tasker.limit_unpark(v_key.key, v_key.room, p_now);
-        end if;
-        if not v_key.is_fixed and v_key.running = 0 then
-            delete from tasker.limits l where l.key = v_key.key and not exists (select from tasker.parked where key = l.key);
-        end if;
+        v_namespaces := v_namespaces || tasker.limit_unpark(v_key.key, v_key.room, p_now);
     end loop;
+    if v_idle is not null then
+        delete from tasker.limits l
+        where l.key = any (v_idle) and not exists (select from tasker.parked p where p.key = l.key);
+    end if;
     return v_namespaces;
 end
 $$;
