@@ -22,6 +22,7 @@ TaskerError
 │   ├── DatabaseTooOld        PostgreSQL before 15                                 DATABASE_TOO_OLD
 │   ├── SchemaMismatch        newer than this host, edited or not migrated         SCHEMA_MISMATCH
 │   └── EmbeddedUnavailable   no embedded PostgreSQL can be started here           EMBEDDED_UNAVAILABLE
+├── LeaseLost                 what a consumer held is somebody else's by now           LEASE_LOST
 ├── HostUnavailable           a client's host does not answer, or cannot now           HOST_UNAVAILABLE
 ├── AddressUnavailable        HTTP cannot be served at that address                ADDRESS_UNAVAILABLE
 └── HandlerError              raised by handlers: the step failed
@@ -165,6 +166,12 @@ class SchemaMismatch(DatabaseError):
 
 class EmbeddedUnavailable(DatabaseError):
     code = "EMBEDDED_UNAVAILABLE"
+
+
+class LeaseLost(TaskerError):
+    """A consumer's event is not its own any more. Nothing was changed."""
+
+    code = "LEASE_LOST"
 
 
 class HostUnavailable(TaskerError):

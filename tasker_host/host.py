@@ -71,6 +71,7 @@ class Host:
     """
 
     worker_class: ClassVar[type[Worker]] = Worker
+    events_class: ClassVar[type[Events]] = Events
 
     def __init__(
         self,
@@ -212,7 +213,7 @@ class Host:
 
     def _events(self) -> Events:
         settings = self.config.settings.events
-        return Events(
+        return self.events_class(
             EventOptions(settings.message_max_bytes, settings.include_step, settings.publisher_timeout_seconds),
             publishers=self.registry.publishers.values(),
             subscribers=self.registry.subscribers,

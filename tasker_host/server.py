@@ -21,6 +21,7 @@ from tasker_host.api.deadletter import DeadLetterController
 from tasker_host.api.docs import PlainPage, only_its_own_pages
 from tasker_host.api.health import HealthController
 from tasker_host.api.operations import LimitController, OperationController
+from tasker_host.api.plugins import PluginController
 from tasker_host.api.problems import of_bug, of_http, of_ours
 from tasker_host.api.tasks import TaskController
 from tasker_host.api.workers import WorkerController
@@ -46,6 +47,7 @@ def create_app(host: Host) -> Litestar:
             LimitController,
             DeadLetterController,
             WorkerController,
+            PluginController,
             *(mounted(given.plugin, given.routes) for given in host.roster.active() if given.routes),
         ],
         state=State({"host": host}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from tasker_host.cli.plugin_show import counted
 from tasker_host.config import Config
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import TaskTemplate
-from tasker_host.hooks.bound import BindError
+from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.plugins import Plugin, Roster, Status
 from tasker_host.plugins.distributions import unfinished
 from tasker_host.plugins.owners import names_of
@@ -88,6 +89,9 @@ class _Doctor:
             return Explained(name, given[0][0], True, reasons, self._users(name))
         if (plugin := self._plugin(name)) is not None:
             return _plugin(plugin)
+        if (found := self._resolved(name)) is not None:
+            owner = f"a resolver finds it: {found.path}, for plugin '{found.plugin}'"
+            return Explained(name, "handler", True, (Reason(owner, found.plugin),), self._users(name))
         return Explained(name, self._kind(name), False, tuple(self._why(name)), self._users(name))
 
     # What there is ----------------------------------------------------------------------------------------------------
@@ -112,6 +116,15 @@ class _Doctor:
         for plugin in self._roster.others():
             if name in (plugin.name, *plugin.dist.split(", "), plugin.module, plugin.module.partition(".")[0]):
                 return plugin
+        return None
+
+    def _resolved(self, name: str) -> BoundHandler | None:
+        """The handler that a resolver finds for a step of that name."""
+        for template in self._registry.templates():
+            for step in template.steps:
+                if step.handler.callable == name:
+                    with suppress(BindError):
+                        return self._registry.handlers.find(step.handler)
         return None
 
     def _users(self, name: str) -> tuple[str, ...]:
@@ -152,7 +165,7 @@ class _Doctor:
     def _missing(self, template: TaskTemplate) -> Iterator[str]:
         for step in template.steps:
             try:
-                self._registry.handlers.find(step.handler.callable, resolver=step.handler.resolver)
+                self._registry.handlers.find(step.handler.model_copy(update={"method": None}))
             except BindError:
                 yield step.handler.callable
 

@@ -23,24 +23,28 @@ def plugin() -> None:
 def list_(config_root: Path | None, env: str | None, as_json: bool) -> None:
     """List every plugin that is installed or configured, with its faults."""
     from tasker_host.cli.plugin_load import loaded
-    from tasker_host.cli.plugin_show import counted, summary
-    from tasker_host.cli.tables import console, table
+    from tasker_host.cli.plugin_show import counted
+    from tasker_host.registry.told import summary
 
     _, roster = loaded(config_root, env)
     plugins = roster.others()
     if as_json:
         echo_json({"plugins": [summary(found) for found in plugins]})
         return
-    listed = table("NAME", "VERSION", "STATUS", "GIVES", "FROM")
+    if not plugins:
+        click.echo("no plugins are installed: pip install one, or write one: tasker plugin new NAME", err=True)
+        return
+    rows = [("NAME", "VERSION", "STATUS", "GIVES", "FROM")]
     for found in plugins:
         gives = "–" if found.contribution is None else counted(found.contribution.gives()) or "nothing"
-        listed.add_row(found.name, found.version or "–", str(found.status), gives, found.dist or "–")
-        for line in [*map(str, found.faults), *([found.note] if found.note else [])]:
-            listed.add_row(f"  {line}")
-    if plugins:
-        console().print(listed)
-    else:
-        click.echo("no plugins are installed: pip install one, or write one: tasker plugin new NAME", err=True)
+        rows.append((found.name, found.version or "–", str(found.status), gives, found.dist or "–"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # Not a table of rich's: a fault is a line of its own, as long as it is, and moves no column.
+    below = [[], *([*map(str, found.faults), *([found.note] if found.note else [])] for found in plugins)]
+    for row, lines in zip(rows, below, strict=True):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        for line in lines:
+            click.echo(f"  {line}")
 
 
 @plugin.command("show")

@@ -27,11 +27,12 @@ def check(module: str | None, name: str | None, config_root: Path | None, env: s
     With MODULE, that module is checked as if it were an installed plugin, and nothing else is.
     """
     from tasker_host.cli.plugin_load import loaded, only
-    from tasker_host.cli.plugin_show import as_problem, counted, summary
+    from tasker_host.cli.plugin_show import counted
     from tasker_host.cli.running import quiet_logs
     from tasker_host.config import load
     from tasker_host.errors import TemplateError
     from tasker_host.registry.build import registry_of
+    from tasker_host.registry.told import as_problem, summary
 
     if module is None:
         if name is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +30,9 @@ def roster_of(config: Config, modules: dict[str, ModuleType] | None = None) -> R
     from tasker_host.plugins import load_plugins
     from tasker_host.worker.builtin import own_plugin
 
-    return load_plugins(config, bind=bind, own=own_plugin(config), extra=modules, entry_points=modules is None)
+    # What a plugin prints while it is imported is no part of the answer.
+    with redirect_stdout(sys.stderr):
+        return load_plugins(config, bind=bind, own=own_plugin(config), extra=modules, entry_points=modules is None)
 
 
 def only(config: Config, module: str, name: str | None) -> Roster:
@@ -40,12 +43,12 @@ def only(config: Config, module: str, name: str | None) -> Roster:
     name = name or _name_of(module)
     sys.path.insert(0, "")  # a plugin under development need not be installed
     try:
-        with plugin_code(Stage.IMPORT):
+        with plugin_code(Stage.IMPORT), redirect_stdout(sys.stderr):
             imported = import_module(module)
     except FaultyError as error:
         from tasker_host.plugins.candidate import GIVEN
 
-        return Roster((Plugin(name, Status.FAILED, GIVEN, module=module, faults=error.faults),))
+        return Roster((Plugin(name, Status.ACTIVE, GIVEN, module=module).failed(*error.faults),))
     return roster_of(config, {name: imported})
 
 

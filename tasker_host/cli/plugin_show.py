@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from tasker_host.config import Config, Entry
-    from tasker_host.errors import Problem
-    from tasker_host.plugins import Contribution, Plugin
+    from tasker_host.plugins import Plugin
     from tasker_host.registry.compose import Registry
 
 _WHERE = {"loop": "on the loop", "thread": "in a thread", "process": "in a process"}
-
-_SHOWN_BY_ITSELF = {"plugin", "settings", "handlers", "resolvers", "templates", "lifespan", "warnings"}
 
 
 def counted(gives: Mapping[str, int]) -> str:
@@ -26,76 +22,18 @@ def counted(gives: Mapping[str, int]) -> str:
     )
 
 
-def summary(found: Plugin) -> dict[str, Any]:
-    """What is told of every plugin."""
-    return {
-        "name": found.name,
-        "status": str(found.status),
-        "version": found.version,
-        "distribution": found.dist,
-        "module": found.module,
-        "required": found.required,
-        "note": found.note,
-        "gives": {} if found.contribution is None else found.contribution.gives(),
-        "faults": [
-            {"stage": str(fault.stage), "hook": fault.hook, "error": fault.error, "hint": fault.hint}
-            for fault in found.faults
-        ],
-    }
-
-
-def as_problem(found: Problem) -> dict[str, str]:
-    return {"where": found.where, "message": found.message}
-
-
 def details(found: Plugin, config: Config, registry: Registry) -> dict[str, Any]:
     """All that is known of one plugin."""
-    told = summary(found)
+    from tasker_host.registry.told import given_by, summary
+
     given = found.contribution
     if given is None:
-        return told
-    told["settings"] = _settings(found.name, given.settings, config)
-    told["handlers"] = [
-        {
-            "name": handler.name,
-            "version": handler.version,
-            "path": handler.path,
-            "runs_in": handler.runs_in,
-            "alias_of": handler.alias_of or None,
-            "given": [str(injected) for injected in handler.injected],
-        }
-        for handler in given.handlers
-    ]
-    told["resolvers"] = [{"name": one.name, "priority": one.priority} for one in given.resolvers]
-    told["templates"] = [
-        {
-            "template": template.label,
-            "steps": len(template.steps),
-            "problems": [as_problem(problem) for problem in registry.problems_of(template)],
-        }
-        for template in given.templates
-    ]
-    told |= _others(given)
-    told["lifespan"] = given.lifespan is not None
-    told["warnings"] = [as_problem(warning) for warning in given.warnings]
-    return told
-
-
-def _others(given: Contribution) -> dict[str, list[str]]:
-    """Names of what it gives of every other kind."""
-    kinds = [field.name for field in fields(given) if field.name not in _SHOWN_BY_ITSELF]
-    return {kind: [_name(item) for item in getattr(given, kind)] for kind in kinds}
-
-
-def _name(item: Any) -> str:
-    name = getattr(item, "name", None)
-    if isinstance(name, str) and name:
-        return name
-    if (error := getattr(item, "error_type", None)) is not None:
-        return str(error.__qualname__)
-    if paths := getattr(item, "paths", None) or ([path] if (path := getattr(item, "path", None)) else None):
-        return ", ".join(sorted(paths))
-    return str(getattr(item, "__qualname__", repr(item)))
+        return summary(found)
+    return {
+        **summary(found),
+        "settings": _settings(found.name, given.settings, config),
+        **given_by(given, registry),
+    }
 
 
 # Settings -------------------------------------------------------------------------------------------------------------

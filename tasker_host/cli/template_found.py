@@ -13,7 +13,6 @@ from tasker_host.errors import InvalidRequest
 if TYPE_CHECKING:
     from tasker_host.config import Config
     from tasker_host.domain.template import TaskTemplate
-    from tasker_host.hooks.bound import BoundHandler
     from tasker_host.plugins import Roster
     from tasker_host.registry.compose import Registry
     from tasker_host.templates.findings import Report
@@ -83,15 +82,10 @@ class Templates:
 
     @property
     def known(self) -> Known:
-        from tasker_host.domain.template import StepDefinition
         from tasker_host.hooks.publisher import DEFAULT
         from tasker_host.templates.reading import Known
 
-        def handler(step: StepDefinition) -> BoundHandler:
-            asked = step.handler
-            return self.registry.handlers.find(asked.callable, method=asked.method, resolver=asked.resolver)
-
-        return Known(handler, frozenset(self.registry.publishers) | {DEFAULT})
+        return Known(self.registry.handler_of, frozenset(self.registry.publishers) | {DEFAULT})
 
     def all(self) -> list[Source]:
         """What plugins give, then the user's own."""

@@ -133,6 +133,11 @@ class BatchWorkerContext:
     def batch_size(self) -> int | None:
         return self.cursor.get("batch_size")
 
+    @property
+    def step_size(self) -> int:
+        """As the analyzer said it of the cursor; 1 when it did not."""
+        return int(self.cursor.get("step_size", 1))
+
 
 def cursor_ranges(total_items: int, batch_size: int, *, max_batches: int | None = None) -> list[tuple[int, int]]:
     """Half-open ranges from 0 that cover `total_items` exactly once, each of `batch_size` but the last.

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from tasker_host.domain.batches import BatchWorkerContext
+from tasker_host.domain.template import StepDefinition
 
 Transactions = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -20,7 +21,7 @@ class StepContext:
     `input` is the task's context exactly as submitted; `dependencies` maps the names of earlier steps (all ancestors
     up to 64, else the direct parents) to the values their handlers returned, in their own shape. `attempt` counts
     executions, 1 for the first. `config` is `handler.initialization` of the template; `step_inputs` is what a batch
-    analyzer wrote for this worker, else empty.
+    analyzer wrote for this worker, else empty. `definition` is the step as the template says it.
     """
 
     task_uuid: UUID
@@ -38,6 +39,7 @@ class StepContext:
     config: Mapping[str, Any] = field(default_factory=dict)
     step_inputs: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Mapping[str, Any] | None = None
+    definition: StepDefinition | None = field(default=None, repr=False, compare=False)
     _transactions: Callable[[], AbstractAsyncContextManager[Any]] | None = field(
         default=None, repr=False, compare=False
     )
@@ -63,6 +65,10 @@ class StepContext:
         value = self.input.get(key)
         return default if value is None else value
 
+    def has_input(self, key: str) -> bool:
+        """Whether the task's context has the field `key`, be it null."""
+        return key in self.input
+
     def get_config(self, key: str) -> Any:
         """The field `key` of `handler.initialization`; None when absent."""
         return self.config.get(key)
@@ -80,6 +86,10 @@ class StepContext:
             value = value.get(key)
         return value
 
+    def has_dependency_result(self, step_name: str) -> bool:
+        """Whether there is a value of that step, be it null: it is above this one, and was run."""
+        return step_name in self.dependencies
+
     def get_dependency_result_keys(self) -> list[str]:
         """Names of the earlier steps whose values are at hand."""
         return list(self.dependencies)
@@ -89,6 +99,18 @@ class StepContext:
         return [
             value for name, value in sorted(self.dependencies.items()) if name.startswith(prefix) and value is not None
         ]
+
+    def get_task_field(self, name: str) -> Any:
+        """Of the task: `task_uuid`, `correlation_id`, `namespace_name`, `task_name`, `task_version`, `context`; None of
+        another name."""
+        return {
+            "task_uuid": self.task_uuid,
+            "correlation_id": self.correlation_id,
+            "namespace_name": self.namespace,
+            "task_name": self.template_name,
+            "task_version": self.template_version,
+            "context": self.input,
+        }.get(name)
 
     @property
     def retry_count(self) -> int:

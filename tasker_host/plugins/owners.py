@@ -12,10 +12,13 @@ HOST_CHECKS = ("database", "plugins", "worker")
 """Names of the host's own health checks."""
 
 HOST_COMMANDS = (
+    "auth",
+    "certify",
     "config",
     "db",
     "demo",
     "dlq",
+    "event",
     "generate",
     "handler",
     "limit",
@@ -27,7 +30,7 @@ HOST_COMMANDS = (
     "template",
     "worker",
 )
-"""Names of the host's own commands."""
+"""Names of the host's own commands, and of some that it may have one day."""
 
 _HOST = "the host itself"
 

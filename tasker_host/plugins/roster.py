@@ -17,7 +17,7 @@ from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Resolver, Subscriber
 from tasker_host.hooks.relay import Relay
-from tasker_host.plugins.fault import Fault
+from tasker_host.plugins.fault import Fault, Stage
 
 OWN = "host"
 """The name under which the host itself gives what it has."""
@@ -101,8 +101,19 @@ class Plugin:
         return self.name == OWN
 
     def failed(self, *faults: Fault) -> Plugin:
-        """The same plugin without anything it gave."""
-        return replace(self, status=Status.FAILED, faults=(*self.faults, *faults), contribution=None)
+        """The same plugin without anything it gave. Faults that do not say what to do are told it."""
+        told = tuple(fault if fault.hint else replace(fault, hint=self._hint(fault)) for fault in faults)
+        return replace(self, status=Status.FAILED, faults=(*self.faults, *told), contribution=None)
+
+    def _hint(self, fault: Fault) -> str:
+        module = self.module.partition(":")[0]
+        match fault.stage:
+            case Stage.IMPORT:
+                return f'python -c "import {module}" shows where'
+            case Stage.SETTINGS if not fault.hook:
+                return "correct it in the configuration"
+            case _:
+                return f"correct it in {module}, or disable it: [plugins.{self.name}] enabled = false"
 
 
 @dataclass(frozen=True, slots=True)

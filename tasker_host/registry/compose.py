@@ -115,7 +115,7 @@ class Registry:
         plans = {}
         for step in template.steps:
             try:
-                handler = self._handler(step)
+                handler = self.handler_of(step)
                 check_result = _result_check(step)
                 events = event_plans(template, step, self.publishers)
             except (BindError, InvalidSchema, UnknownPublisher):
@@ -141,8 +141,8 @@ class Registry:
             )
         return plans
 
-    def _handler(self, step: StepDefinition) -> BoundHandler:
-        """Raises BindError with everything for which it cannot run the step."""
+    def handler_of(self, step: StepDefinition) -> BoundHandler:
+        """Who runs the step. Raises BindError with everything for which nobody can."""
         handler = self.handlers.find(step.handler)
         if problems := misfits(step, handler, self.executors):
             raise BindError(problems)
@@ -180,7 +180,7 @@ class Registry:
         for step in template.steps:
             where = f"template {template.label}, step '{step.name}'"
             try:
-                self._handler(step)
+                self.handler_of(step)
             except BindError as error:
                 problems += [Problem(where, problem) for problem in error.problems]
             try:

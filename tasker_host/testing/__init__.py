@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tasker_host.testing.certificate import CrashReport, NotIdempotent
     from tasker_host.testing.crash import crash_everywhere, crash_everywhere_async
     from tasker_host.testing.faults import check
+    from tasker_host.testing.harness import TaskerHarness
     from tasker_host.testing.outcome import StepRun, TaskRun
     from tasker_host.testing.stage import StillRunning
     from tasker_host.testing.step import NoDatabase, run_step, run_step_async
@@ -25,6 +26,7 @@ __all__ = [
     "StepRun",
     "StillRunning",
     "TaskRun",
+    "TaskerHarness",
     "check",
     "crash_everywhere",
     "crash_everywhere_async",
@@ -38,6 +40,7 @@ _HOMES = {
     "certificate": ("CrashReport", "NotIdempotent"),
     "crash": ("crash_everywhere", "crash_everywhere_async"),
     "faults": ("check",),
+    "harness": ("TaskerHarness",),
     "outcome": ("StepRun", "TaskRun"),
     "stage": ("StillRunning",),
     "step": ("NoDatabase", "run_step", "run_step_async"),

@@ -86,10 +86,11 @@ class CrashReport:
     def lines(self) -> list[str]:
         """For people."""
         verdict = "proven" if self.is_proven else "NOT proven"
+        compared = ", ".join(["the outcome", "events", *self.compared])
         lines = [
             f"{self.template}: {verdict}. A worker died at {len(self.moments)} moments of a task of"
             f" {len(self.undisturbed.steps)} steps, another one went on each time ({self.took_seconds:.1f} s).",
-            f"Undisturbed it is {self.undisturbed.state}. Compared: the outcome, {_listed(self.compared)}.",
+            f"Undisturbed it is {self.undisturbed.state}. Compared: {compared}.",
         ]
         if not self.compared:
             lines.append("What handlers do outside of this database is not seen: give effects that look at it.")
@@ -121,10 +122,6 @@ class CrashReport:
                 " again, by a key made of context.step_uuid."
             )
         return lines
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if names else "nothing else"
 
 
 class NotIdempotent(AssertionError):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tasker_host.domain.json import loads
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.testing.certificate import CrashReport, Finding, NotIdempotent
 from tasker_host.testing.compare import Comparison, Difference, Traces
@@ -50,9 +51,10 @@ async def crash_everywhere_async(
 
     The task runs once undisturbed, and once for every moment at which a worker can die: before and after every handler
     and every commit (claim, checkpoint, result). Each time another worker, with handlers made anew, goes on when the
-    lease has ended, for which the clock is moved. State, values and errors of the steps, other tasks and `effects` must
-    then be as undisturbed; without `effects`, every table that `setup` made. `reset` is called before each run, for
-    effects elsewhere. The other arguments are those of `run_task`; `timeout_seconds` is for each run.
+    lease has ended, for which the clock is moved. State, values and errors of the steps, durable events, other tasks
+    and `effects` must then be as undisturbed; without `effects`, every table that `setup` made. `reset` is called
+    before each run, for effects elsewhere. The other arguments are those of `run_task`; `timeout_seconds` is for each
+    run.
 
     Returns the report when all are the same, else raises NotIdempotent with it.
     """
@@ -166,16 +168,30 @@ class _Runs:
             await stage.rest([task], timeout_seconds=self.timeout_seconds)
         finally:
             moments = host.moments.stop()
-        run = await run_of(host.database, task, await left_behind(stage, self.effects, all_tables=True))
+        left = await left_behind(stage, self.effects, all_tables=True)
+        run = await run_of(host.database, task, left, host.published)
         others = await host.database.fetch(
             "select m.namespace, m.name, m.version, t.state, t.context::text as context from tasker.tasks t"
             " join tasker.templates m on m.template_id = t.template_id where t.task_uuid <> $1",
             task,
         )
-        return moments, run, _traces(run, [dict(row) for row in others])
+        sent = await host.database.fetch(
+            "select event::text from tasker_kit.events() e (event) where event -> 'metadata' ->> 'task_uuid' = $1",
+            str(task),
+        )
+        events = [_event_row(loads(row["event"])) for row in sent]
+        return moments, run, _traces(run, {"other tasks": [dict(row) for row in others], "durable events": events})
 
 
-def _traces(run: TaskRun, others: Sequence[dict[str, Any]]) -> Traces:
+def _event_row(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What an event says; not when, in which attempt, and under which id."""
+    payload, metadata = event["payload"], event["metadata"]
+    is_object = isinstance(payload, dict)
+    said = {f"payload.{key}": value for key, value in payload.items()} if is_object else {"payload": payload}
+    return {"event": event["event_name"], "step": metadata.get("step_name"), "outcome": metadata.get("outcome"), **said}
+
+
+def _traces(run: TaskRun, more: Mapping[str, Any]) -> Traces:
     facts: dict[str, Any] = {"the task · state": run.state}
     for name, step in run.steps.items():
         facts[f"step {name} · state"] = step.state
@@ -184,7 +200,7 @@ def _traces(run: TaskRun, others: Sequence[dict[str, Any]]) -> Traces:
         elif step.error is not None:
             facts[f"step {name} · error"] = {key: step.error.get(key) for key in ("error_type", "message")}
     rows = {f"effects · {name}": found for name, found in run.effects.items()}
-    return Traces(facts, {**rows, "other tasks": list(others)})
+    return Traces(facts, {**rows, **more})
 
 
 def _finding(definition: TaskTemplate, moment: Moment, differences: Sequence[Difference]) -> Finding:

@@ -99,6 +99,22 @@ begin
 end
 $$;
 
+-- Durable events, those that were consumed into the archive too.
+create function tasker_kit.events() returns setof jsonb
+language plpgsql stable as $$
+declare
+    v_queue text;
+begin
+    for v_queue in select name || '_domain_events' from tasker.namespaces order by name loop
+        if to_regclass(format('pgmq.%I', 'q_' || v_queue)) is not null then
+            return query execute format(
+                'select message from (select msg_id, message from pgmq.%I union all select msg_id, message from pgmq.%I) m
+                 order by msg_id', 'q_' || v_queue, 'a_' || v_queue);
+        end if;
+    end loop;
+end
+$$;
+
 -- What a run left behind, for comparison: tables that are not ours, without the columns that count by themselves.
 create function tasker_kit.user_tables() returns table (name text, columns text)
 language sql stable as $$

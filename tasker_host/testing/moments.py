@@ -11,6 +11,10 @@ from uuid import UUID
 
 from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker
 from tasker_host.domain.context import StepContext
+from tasker_host.domain.event import DomainEvent
+from tasker_host.domain.json import loads
+from tasker_host.events.build import Publication
+from tasker_host.events.hub import Events
 from tasker_host.worker.calls import Calls
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.slots import Slots
@@ -194,6 +198,25 @@ class KitCalls(Calls):
     def _names(self) -> dict[UUID, str]:
         names: dict[UUID, str] = self.__dict__.setdefault("_names_", {})
         return names
+
+
+class KitEvents(Events):
+    """Keeps what was published, whichever way it went, in the order in which it became true."""
+
+    @property
+    def published(self) -> list[DomainEvent]:
+        kept: list[DomainEvent] = self.__dict__.setdefault("_published", [])
+        return kept
+
+    def accepted(self, publication: Publication) -> None:
+        # Of those that go the durable way only, the message has more than the event that was built.
+        messages = iter(map(loads, publication.messages))
+        for built in publication.built:
+            if built.event is not None:
+                self.published.append(
+                    DomainEvent.from_message(next(messages)) if built.plan.is_durable else built.event
+                )
+        super().accepted(publication)
 
 
 class KitWorker(Worker):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,9 @@ from uuid import UUID
 
 from tasker_host.db.database import Database
 from tasker_host.db.queries import task_history, tasks_get
+from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import dumps
+from tasker_host.errors import TaskNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class TaskRun:
     """A task that came to rest.
 
     `steps` are in the order in which they were made. `took` is by the task's own clock, in which waiting counts.
-    `history` has every move of the task and its steps, in order; `effects` what was asked for with `effects=`.
+    `history` has every move of the task and its steps, in order; `effects` what was asked for with `effects=`; `events`
+    are those that were published, fast and durable, in the order in which they became true.
     """
 
     task_uuid: UUID
@@ -48,6 +51,7 @@ class TaskRun:
     history: Sequence[Mapping[str, Any]] = ()
     effects: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    events: Sequence[DomainEvent] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -80,9 +84,14 @@ class TaskRun:
         return "\n".join([*lines, *(f"  {step}" for step in self.steps.values())])
 
 
-async def run_of(database: Database, task: UUID, effects: Mapping[str, Any] | None = None) -> TaskRun:
-    """What became of `task`, as far as it has come."""
-    (row,) = await tasks_get(database, [task])
+async def run_of(
+    database: Database, task: UUID, effects: Mapping[str, Any] | None = None, events: Iterable[DomainEvent] = ()
+) -> TaskRun:
+    """What became of `task`, as far as it has come. Raises TaskNotFound."""
+    rows = await tasks_get(database, [task])
+    if not rows:
+        raise TaskNotFound(f"there is no task {task} in the database of this test")
+    row = rows[0]
     history = await task_history(database, task)
     ended = max((entry["at"] for entry in history), default=row["created_at"])
     return TaskRun(
@@ -94,6 +103,7 @@ async def run_of(database: Database, task: UUID, effects: Mapping[str, Any] | No
         history=tuple(history),
         effects=dict(effects or {}),
         error=row["error"],
+        events=tuple(event for event in events if event.metadata.get("task_uuid") == str(task)),
     )
 
 

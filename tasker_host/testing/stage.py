@@ -12,17 +12,19 @@ from uuid import UUID
 
 from tasker_host.db.database import dropped
 from tasker_host.db.queries import tasks_get, tasks_unsettled
+from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.ids import WorkerId
 from tasker_host.domain.request import request_from_data
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import PluginError, Problem, TemplateError
+from tasker_host.events.hub import Events
 from tasker_host.handlers.bound import bind
 from tasker_host.host import Host
 from tasker_host.orchestration.catalog import Catalog
 from tasker_host.plugins import Roster, load_plugins
 from tasker_host.registry.build import registry_of
 from tasker_host.testing.given import Given, Template, request_for
-from tasker_host.testing.moments import KitWorker, Moments
+from tasker_host.testing.moments import KitEvents, KitWorker, Moments
 from tasker_host.testing.server import Databases
 from tasker_host.worker.loop import Worker
 
@@ -43,6 +45,7 @@ class KitHost(Host):
     """A host whose worker can die: another one, with handlers made anew, then takes its place."""
 
     worker_class: ClassVar[type[Worker]] = KitWorker
+    events_class: ClassVar[type[Events]] = KitEvents
 
     def __init__(self, given: Given, dsn: str) -> None:
         super().__init__(given.configuration(dsn), plugins=given.plugins, entry_points=given.entry_points)
@@ -55,6 +58,12 @@ class KitHost(Host):
         self._lines: list[Connection] = []
 
     @property
+    def published(self) -> list[DomainEvent]:
+        """The events of all steps, fast and durable, in the order in which they became true."""
+        assert isinstance(self.events, KitEvents)
+        return self.events.published
+
+    @property
     def kit_worker(self) -> KitWorker:
         assert isinstance(self.worker, KitWorker)
         return self.worker
@@ -65,6 +74,8 @@ class KitHost(Host):
         check_roster(self.roster)
 
     async def _hang_up(self) -> None:
+        if self.lives > 1:
+            await self.registry.close()
         for line in self._lines:
             await dropped(line)
 
@@ -92,14 +103,17 @@ class KitHost(Host):
                     task.cancel()
                 await asyncio.gather(life, death, return_exceptions=True)
             await self.kit_worker.kill()
-            self._renew()
+            await self._renew()
 
-    def _renew(self) -> None:
-        """What another process would have: handlers of its own. Modules stay as they are."""
+    async def _renew(self) -> None:
+        """What another process would have: handlers of its own. Modules and threads stay as they are."""
+        before = self.registry
         self.roster = load_plugins(
             self.config, bind=bind, extra=self._given.plugins, entry_points=self._given.entry_points
         )
         self.registry = registry_of(self.roster, self.config)
+        self.registry.executors.update(before.executors)
+        await before.close()
         self.catalog = Catalog(self.database, self.registry)
 
     async def reborn(self) -> None:
@@ -152,6 +166,8 @@ class Stage:
 
     async def _rest(self, tasks: Sequence[UUID]) -> None:
         begun = self.moved
+        # Whoever wrote them may have told nobody.
+        self.host.kit_worker.move()
         while True:
             await self.host.quiet.wait()
             if not await tasks_unsettled(self.host.database, tasks):

@@ -19,7 +19,7 @@ from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
 from tasker_host.domain.source import template_from_data
-from tasker_host.events.build import EventOptions, Publication
+from tasker_host.events.build import EventOptions
 from tasker_host.events.hub import Events
 from tasker_host.handlers.bound import bind
 from tasker_host.handlers.classify import failed
@@ -92,12 +92,11 @@ async def run_step_async(
         },
         source="run_step",
     )
-    built_in = BuiltIn(thread_slots=1, process_slots=1)
+    own = BuiltIn(thread_slots=1, process_slots=1)
     registry = Registry(
-        [bound], [template], Defaults(BackoffPolicy(), timeout_seconds), executors=built_in.tasker_executors()
+        [bound], [template], Defaults(BackoffPolicy(), timeout_seconds), executors=own.tasker_executors()
     )
     plan = replace(registry.plans(template)["step"], expand=_as_value, is_plain=False)
-    slots = _OneSlot(classifiers, middleware)
     task = task_uuid or uuid7()
     step = Claimed(
         step_uuid=step_uuid or uuid7(),
@@ -116,8 +115,11 @@ async def run_step_async(
         inputs=dumps(_step_inputs(batch)) if batch is not None else None,
         checkpoint=dumps(_as_data(checkpoint)) if checkpoint is not None else None,
     )
-    async with built_in.tasker_lifespan(None):
-        return await slots.result_of(step, plan)
+    async with own.tasker_lifespan(None):
+        try:
+            return await _OneSlot(classifiers, middleware).result_of(step, plan)
+        finally:
+            await registry.close()
 
 
 class _OneSlot(Slots):
@@ -169,7 +171,7 @@ class _OneSlot(Slots):
             self._raised = error
         return super()._outcome_of_raise(running, error, took_ms)
 
-    def _done(self, _: Claimed, outcome: Outcome, __: Publication | None) -> None:
+    def _done(self, _: Claimed, outcome: Outcome) -> None:
         if not self._outcome.done():
             self._outcome.set_result(outcome)
 

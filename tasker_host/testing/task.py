@@ -59,7 +59,8 @@ async def run_task_async(
     async with staged(known, embedded_databases(), setup=setup) as stage:
         task = await stage.submit(template, context, request)
         await stage.rest([task], timeout_seconds=timeout_seconds)
-        return await run_of(stage.host.database, task, await left_behind(stage, effects, all_tables=False))
+        left = await left_behind(stage, effects, all_tables=False)
+        return await run_of(stage.host.database, task, left, stage.host.published)
 
 
 async def left_behind(stage: Stage, effects: Effects, *, all_tables: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Literal
@@ -42,9 +43,10 @@ def context_of(step: Claimed, plan: StepPlan) -> StepContext:
         step.max_attempts,
         loads(step.context),
         loads(step.values) if step.values is not None else {},
-        dict(plan.config),
+        deepcopy(plan.config) if plan.config else {},
         loads(step.inputs) if step.inputs is not None else {},
         loads(step.checkpoint) if step.checkpoint is not None else None,
+        plan.definition,
     )
 
 

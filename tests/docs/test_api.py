@@ -9,6 +9,7 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from tasker_host.api import bodies, deadletter_bodies
+from tasker_host.api.plugins import FaultBody, PluginBody
 from tasker_host.config import load
 from tasker_host.domain.request import TaskRequest
 from tasker_host.host import Host
@@ -84,6 +85,8 @@ def test_every_field_of_a_task_and_a_step_is_there():
         ("GET /v1/dlq/staleness", deadletter_bodies.StalenessBody),
         ("GET /v1/tasks", bodies.TaskListBody),
         ("GET /v1/tasks", bodies.PaginationBody),
+        ("GET /v1/plugins", PluginBody),
+        ("GET /v1/plugins", FaultBody),
         ("GET /health", bodies.HealthBody),
         ("GET /health", bodies.CheckBody),
         ("Errors", bodies.ProblemBody),

@@ -72,4 +72,4 @@ def test_what_plugins_import_is_light():
     names = ", ".join(sorted(set(tasker_host.__all__) - {"Host", "Client", "SyncClient"} - over_http))
     heavy = {"asyncpg", "litestar", "pgmq", "click", "rich_click"}
     assert not imported_by(f"from tasker_host import {names}") & {*heavy, "httpx"}
-    assert not imported_by(f"from tasker_host import {', '.join(over_http)}") & heavy
+    assert not imported_by(f"from tasker_host import {', '.join(over_http)}") & (heavy - {"click", "rich_click"})

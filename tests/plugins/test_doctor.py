@@ -109,7 +109,7 @@ def test_what_is_there_is_said_with_who_gives_and_who_uses_it(install, doctor):
             (),
             "[plugins.payments.settings]\nkey = 1\n",
             "failed: settings · [plugins.payments.settings] key: unknown key; known here: nothing",
-            "",
+            "correct it in the configuration",
         ),
     ],
     ids=["import error", "version", "disabled", "settings"],

@@ -246,7 +246,7 @@ def known(*given: Any, publishers: Iterable[str] | None = None) -> Known:
     names = HandlerNames(bound)
 
     def handler(of: StepDefinition) -> BoundHandler:
-        return names.find(of.handler.callable, method=of.handler.method, resolver=of.handler.resolver)
+        return names.find(of.handler)
 
     return Known(handler, None if publishers is None else frozenset(publishers))
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 from uuid import UUID
 
@@ -38,12 +38,19 @@ def handlers() -> Handlers:
 def templates() -> Templates:
     """The plugin's templates, by `namespace/name`; parsed without a warning."""
     found: dict[str, TaskTemplate] = {}
-    for resource in files("tasker_examples").joinpath("templates").iterdir():
-        template, warnings = parse_template(resource.read_text(encoding="utf-8"), source=resource.name)
-        assert warnings == []
-        assert template.key not in found
-        found[template.key] = template
+    for given in plugin.tasker_templates():
+        texts = [(given.label, given.to_yaml())] if isinstance(given, TaskTemplate) else _files(given)
+        for name, text in texts:
+            template, warnings = parse_template(text, source=name)
+            # One is there to show that no attempts are one.
+            assert [warning for warning in warnings if "0 runs once" not in warning.message] == []
+            assert template.key not in found
+            found[template.key] = template
     return found
+
+
+def _files(folder: Traversable) -> list[tuple[str, str]]:
+    return [(file.name, file.read_text(encoding="utf-8")) for file in folder.iterdir()]
 
 
 @pytest.fixture

@@ -7,9 +7,14 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from tasker_host import hookimpl
+from tasker_host import TaskTemplate, hookimpl
 
-from tasker_examples.numbers import diamond, linear, mixed_dag, tree
+from tasker_examples.approvals import classes as approval_classes
+from tasker_examples.approvals.functions import APPROVALS
+from tasker_examples.batch import checkpoints, csv_classes, csv_functions, dataset
+from tasker_examples.dispatch import handlers as dispatch_handlers
+from tasker_examples.failures import handlers as failures
+from tasker_examples.numbers import decision_batch, diamond, linear, mixed_dag, tree
 from tasker_examples.numbers import handlers as number_handlers
 from tasker_examples.orders import functions as order_functions
 from tasker_examples.orders import handlers as order_handlers
@@ -31,9 +36,14 @@ def tasker_handlers() -> Iterable[Any]:
         *mixed_dag.HANDLERS,
         *order_functions.HANDLERS,
     )
-    return in_class_style + in_function_style
+    in_batches = (*csv_classes.HANDLERS, *csv_functions.HANDLERS, *dataset.HANDLERS, *checkpoints.HANDLERS)
+    decisions = (*approval_classes.HANDLERS, *APPROVALS.handlers, *decision_batch.HANDLERS)
+    others = (*failures.HANDLERS, *dispatch_handlers.HANDLERS)
+    return in_class_style + in_function_style + in_batches + decisions + others
 
 
 @hookimpl
-def tasker_templates() -> Iterable[Traversable]:
-    return [files("tasker_examples") / "templates"]
+def tasker_templates() -> Iterable[Traversable | TaskTemplate]:
+    """Most are files; some are made in code, from what the handlers say they read."""
+    in_code = [APPROVALS, *failures.BOUNDARIES]
+    return [files("tasker_examples") / "templates", *(made.build() for made in in_code)]

@@ -58,6 +58,7 @@ language sql stable as $$
 $$;
 
 -- Puts steps back that were taken in this transaction: they were never run. `p_until` is when each comes into sight again.
+-- History is told after this (steps_taken_tell): nothing in it has to be found again among all that the task has.
 create or replace function tasker.steps_put_back(
     p_steps uuid[], p_until timestamptz[], p_rate_at timestamptz[], p_now timestamptz
 ) returns void
@@ -65,13 +66,6 @@ language plpgsql as $$
 declare
     v_change record;
 begin
-    delete from tasker.step_history h using tasker.steps s
-    where s.step_uuid = any (p_steps) and h.task_uuid = s.task_uuid and h.step_uuid = s.step_uuid
-      and h.at = p_now and h.from_state = 'enqueued' and h.to_state = 'in_progress';
-    update tasker.step_history h set to_state = 'enqueued', attempt = h.attempt - 1, worker = null, reason = 'limit'
-    from tasker.steps s
-    where s.step_uuid = any (p_steps) and h.task_uuid = s.task_uuid and h.step_uuid = s.step_uuid
-      and h.at = p_now and h.to_state = 'in_progress';
     for v_change in
         with back as (
             update tasker.steps s
@@ -114,15 +108,32 @@ begin
 end
 $$;
 
--- Of steps that were just taken, in the order of their rank, those that may run; the others are put back.
+-- History of steps that asked for room: what they were (p_from; one for all when it has one element) and what they are.
+create or replace function tasker.steps_taken_tell(p_steps uuid[], p_from text[], p_now timestamptz) returns void
+language plpgsql as $$
+begin
+    insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker, reason)
+    select s.task_uuid, s.step_uuid, f.was, s.state, p_now, s.attempts, s.worker, case when s.state = 'enqueued' then 'limit' end
+    from (select u.step, coalesce(p_from[u.position], p_from[1]) as was
+          from unnest(p_steps) with ordinality as u (step, position)) f
+    join tasker.steps s on s.step_uuid = f.step
+    where s.state <> f.was;
+end
+$$;
+
+-- Of steps that were just taken, in the order of their rank, those that may run; the others are put back. What became of them
+-- is told in their history here: p_from is what they were.
 -- work_for: namespaces of parked steps that came back for room which a step that was put back does not use.
 drop function if exists tasker.steps_admit(uuid[], timestamptz);
-create function tasker.steps_admit(p_steps uuid[], p_now timestamptz, out admitted uuid[], out work_for text[])
+create or replace function tasker.steps_admit(
+    p_steps uuid[], p_from text[], p_now timestamptz, out admitted uuid[], out work_for text[]
+)
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set enable_hashjoin = on           -- what the callers switch off for their own sake
-set enable_sort = on
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = on                -- which the callers switch off for their own sake
 as $$
 declare
     v_asked text[];              -- keys, in order
@@ -139,6 +150,8 @@ declare
     v_due timestamptz;
     v_parked_at text;
     v_is_busy boolean;
+    v_parked uuid[] := '{}';
+    v_parked_keys text[] := '{}';
     v_free text[] := '{}';       -- keys whose room a step that was put back left
     v_back uuid[] := '{}';
     v_until timestamptz[] := '{}';
@@ -151,6 +164,7 @@ begin
     work_for := '{}';
     select d.keys, d.wanted, d.own into v_asked, v_wanted, v_least from tasker.limit_demand(p_steps) d;
     if v_asked is null then
+        perform tasker.steps_taken_tell(p_steps, p_from, p_now);
         return;
     end if;
     for v_i in 1 .. 2 loop
@@ -174,28 +188,26 @@ begin
     then
         update tasker.limits l set running = l.running + d.wanted
         from unnest(v_asked, v_wanted) as d (key, wanted) where l.key = d.key;
+        perform tasker.steps_taken_tell(p_steps, p_from, p_now);
         return;
     end if;
 
     select array_agg(k.step_uuid), array_agg(k.key), array_agg(k.own_max) into v_of, v_keys, v_own
     from tasker.limit_keys_of(p_steps) k;
-    admitted := '{}';
+    -- Those that ask for nothing need no room.
+    admitted := array(select u from unnest(p_steps) u where u <> all (v_of));
     for v_step in
-        select u.step_uuid, s.rate_at, s.task_uuid, s.msg_id, s.lane, t.namespace,
-               t.rank - coalesce(s.priority, 0) * t.aging_us as rank, k.keys, k.owns
-        from unnest(p_steps) with ordinality as u (step_uuid, position)
-        join tasker.steps s on s.step_uuid = u.step_uuid
-        join tasker.tasks t on t.task_uuid = s.task_uuid
-        cross join lateral (
-            select array_agg(d.key) as keys, array_agg(d.own_max) as owns
-            from unnest(v_of, v_keys, v_own) as d (step_uuid, key, own_max) where d.step_uuid = u.step_uuid) k
-        order by u.position
+        select s.step_uuid, s.rate_at, k.keys, k.owns
+        from (select d.step_uuid, array_agg(d.key) as keys, array_agg(d.own_max) as owns
+              from unnest(v_of, v_keys, v_own) as d (step_uuid, key, own_max) group by d.step_uuid) k
+        join tasker.steps s on s.step_uuid = k.step_uuid
+        order by array_position(p_steps, s.step_uuid)
     loop
         v_parked_at := null;
         v_is_busy := false;
         v_due := p_now;
         v_places := '{}';
-        for v_i in 1 .. coalesce(cardinality(v_step.keys), 0) loop
+        for v_i in 1 .. cardinality(v_step.keys) loop
             v_places := v_places || array_position(v_names, v_step.keys[v_i]);
             if v_places[v_i] is null then
                 v_is_busy := true;
@@ -210,9 +222,8 @@ begin
             end if;
         end loop;
         if v_parked_at is not null then
-            insert into tasker.parked (step_uuid, task_uuid, key, rank, namespace, msg_id, lane)
-            values (v_step.step_uuid, v_step.task_uuid, v_parked_at, v_step.rank, v_step.namespace, v_step.msg_id, v_step.lane)
-            on conflict (step_uuid) do update set key = excluded.key;
+            v_parked := v_parked || v_step.step_uuid;
+            v_parked_keys := v_parked_keys || v_parked_at;
             v_back := v_back || v_step.step_uuid;
             v_until := v_until || 'infinity'::timestamptz;
             v_rate_at := v_rate_at || v_step.rate_at;
@@ -224,7 +235,7 @@ begin
             v_rate_at := v_rate_at || v_step.rate_at;
             continue;
         end if;
-        for v_i in 1 .. coalesce(cardinality(v_step.keys), 0) loop
+        for v_i in 1 .. cardinality(v_step.keys) loop
             v_limit := v_limits[v_places[v_i]];
             if v_limit.per_second is not null and v_step.rate_at is null then
                 v_limit.next_start_at := greatest(v_limit.next_start_at, p_now) + make_interval(secs => 1 / v_limit.per_second);
@@ -255,6 +266,14 @@ begin
     if v_back <> '{}' then
         perform tasker.steps_put_back(v_back, v_until, v_rate_at, p_now);
     end if;
+    if v_parked <> '{}' then
+        insert into tasker.parked (step_uuid, task_uuid, key, rank, namespace, msg_id, lane)
+        select s.step_uuid, s.task_uuid, u.key, t.rank - coalesce(s.priority, 0) * t.aging_us, t.namespace, s.msg_id, s.lane
+        from unnest(v_parked, v_parked_keys) as u (step_uuid, key)
+        join tasker.steps s on s.step_uuid = u.step_uuid join tasker.tasks t on t.task_uuid = s.task_uuid
+        on conflict (step_uuid) do update set key = excluded.key;
+    end if;
+    perform tasker.steps_taken_tell(p_steps, p_from, p_now);
     -- A step that came back for room under one key may have found none under another: its turn is the next one's.
     for v_limit in
         select l.* from unnest(v_limits) l
@@ -275,8 +294,9 @@ create or replace function tasker.limits_release(p_steps uuid[], p_now timestamp
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set enable_hashjoin = on           -- what the callers switch off for their own sake
-set enable_sort = on
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = on                -- which the callers switch off for their own sake
 as $$
 declare
     v_keys text[];

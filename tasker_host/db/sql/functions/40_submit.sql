@@ -48,7 +48,9 @@ declare
     v_rank bigint;               -- of the new task that would come last
     v_change record;
     v_steps uuid[] := '{}';      -- taken by the worker
-    v_limited boolean := false;  -- whether some of them have business keys
+    v_asked uuid[] := '{}';      -- of these, those that may be limited: they ask for room, and are told of when that is known
+    v_admitted uuid[];
+    v_fixed boolean := p_want > 0 and exists (select from tasker.limits where is_fixed);
     v_special boolean;           -- whether any step may have tags, a priority or business keys
 begin
     v_special := cardinality(array_remove(p_tags::text[], null)) > 0 or cardinality(array_remove(p_limit_keys::text[], null)) > 0
@@ -137,7 +139,8 @@ begin
             returning step_uuid, task_uuid, msg_id, priority, lane, limit_keys, state = 'in_progress' as taken
         ), told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
-            select task_uuid, step_uuid, 'enqueued', 'in_progress', v_now, 1, p_worker from made where taken
+            select task_uuid, step_uuid, 'enqueued', 'in_progress', v_now, 1, p_worker from made
+            where taken and limit_keys is null and not v_fixed
         )
         select t.namespace,
                array_agg(m.msg_id) as inserted,
@@ -148,7 +151,7 @@ begin
                               else t.rank - m.priority * t.aging_us end) as inserted_rank,
                array_agg(m.lane) filter (where v_special) as inserted_lane,
                array_agg(m.step_uuid) filter (where m.taken) as taken,
-               coalesce(bool_or(m.limit_keys is not null) filter (where v_special), false) as limited
+               array_agg(m.step_uuid) filter (where m.taken and (m.limit_keys is not null or v_fixed)) as asked
         from made m join tasker.tasks t on t.task_uuid = m.task_uuid
         where m.msg_id is not null
         group by t.namespace
@@ -157,10 +160,12 @@ begin
             v_change.namespace, null, null, null, null, null, null, v_now, v_change.inserted, v_change.inserted_task,
             v_change.inserted_step, v_change.inserted_vt, v_change.inserted_rank, v_change.inserted_lane);
         v_steps := v_steps || coalesce(v_change.taken, '{}');
-        v_limited := v_limited or v_change.limited;
+        v_asked := v_asked || v_change.asked;
     end loop;
-    if v_steps <> '{}' and (v_limited or exists (select from tasker.limits where is_fixed)) then
-        select a.admitted into v_steps from tasker.steps_admit(v_steps, v_now) a;
+    if v_asked <> '{}' then
+        select a.admitted into v_admitted from tasker.steps_admit(v_asked, array['enqueued'], v_now) a;
+        v_steps := array(select u.step from unnest(v_steps) with ordinality as u (step, position)
+                         where u.step = any (v_admitted) or u.step <> all (v_asked) order by u.position);
     end if;
 
     if v_steps <> '{}' then

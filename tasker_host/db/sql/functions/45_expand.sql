@@ -121,6 +121,11 @@ begin
         cross join json_array_elements_text(l -> 'parents') p
         join fresh f on f.template_step = p
         group by c.step_uuid, c.template_step
+    ), rule as materialized (
+        select w.position as wanted, d.max_attempts, d.if_failed, d.priority, tasker.queue_lane(v_task.tags || d.tags) as lane,
+               nullif(coalesce(tasker.step_limit_keys(v_task.limit_keys, w.name), '{}')
+                      || case when d.parallelism is not null then array['batch:' || p_step] else '{}' end, '{}') as limit_keys
+        from wanted w join tasker.template_rules d on d.template_id = v_task.template_id and d.name = w.name
     ), child as materialized (
         select e.parent, array_agg(e.child order by e.child) as uuids
         from (
@@ -137,13 +142,10 @@ begin
         select f.step_uuid, p_task, v_base + f.position, f.name, f.template_step, 'pending', tasker.now(), p.open,
                p.uuids, coalesce(c.uuids, '{}'),
                coalesce(case when cardinality(r.uuids) <= 64 then r.uuids end, p.uuids),
-               d.max_attempts, nullif(f.inputs::text, 'null')::json, d.if_failed, d.priority,
-               tasker.queue_lane(v_task.tags || d.tags),
-               nullif(coalesce(tasker.step_limit_keys(v_task.limit_keys, f.template_step), '{}')
-                      || case when d.parallelism is not null then array['batch:' || p_step] else '{}' end, '{}'),
-               p_step
+               d.max_attempts, case when json_typeof(f.inputs) <> 'null' then f.inputs end, d.if_failed, d.priority, d.lane,
+               d.limit_keys, p_step
         from fresh f
-        join tasker.template_rules d on d.template_id = v_task.template_id and d.name = f.template_step
+        join rule d on d.wanted = f.wanted
         join parent p on p.wanted = f.wanted
         left join read r on r.wanted = f.wanted
         left join child c on c.parent = f.step_uuid

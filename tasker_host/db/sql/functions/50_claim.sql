@@ -28,7 +28,9 @@ declare
     v_messages bigint[];
     v_steps uuid[];
     v_due boolean;
-    v_fresh uuid[];              -- now running that did not run before: these ask for room under limits
+    v_fixed boolean := exists (select from tasker.limits where is_fixed);
+    v_fresh uuid[];              -- now running that did not run before and may be limited: these ask for room
+    v_was text[];                -- and what they were
     v_poison uuid[];             -- steps
     v_gone uuid[];               -- steps that gave up their room
     v_turns uuid[];              -- steps that had come back for room and will not run
@@ -58,13 +60,15 @@ begin
         ), told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'enqueued', 'in_progress', p_now, attempts, p_worker from moved
+            where limit_keys is null and not v_fixed
         )
-        select array_agg(moved.step_uuid), array_agg(moved.msg_id), bool_or(limit_keys is not null)
-        into steps, v_busy, v_limited from moved;
+        select array_agg(moved.step_uuid), array_agg(moved.msg_id), array_agg(moved.step_uuid) filter (where limit_keys is not null)
+        into steps, v_busy, v_fresh from moved;
+        v_fresh := case when v_fixed then steps else v_fresh end;
+        v_was := array['enqueued'];
         v_stray := case when cardinality(v_busy) is distinct from cardinality(v_messages)
                         then array(select m from unnest(v_messages) m where m <> all (coalesce(v_busy, '{}'))) end;
         v_busy := null;
-        v_fresh := steps;
     else
         -- Something came due: a lease whose worker is gone, a retry, a start. Tasks first, in uuid order, then steps.
         with task as (
@@ -111,7 +115,9 @@ begin
                    case when state = 'error' then old_worker when state = 'in_progress' then p_worker end,
                    case when state = 'error' then error end,
                    case when was = 'in_progress' then 'worker_lost' end
-            from moved where was <> state or was = 'in_progress'
+            from moved
+            where (was <> state or was = 'in_progress')
+              and (was = 'in_progress' or state <> 'in_progress' or (limit_keys is null and not v_fixed))
         ), changed as (
             -- A step in error is judged with its whole task, below.
             select task_uuid, count(*) filter (where was = 'waiting_for_retry' and state <> 'cancelled')::int as retries,
@@ -136,7 +142,10 @@ begin
             select task_uuid, old_state, state, p_now from task_moved where old_state <> state
         )
         select (select array_agg(step_uuid) from moved where state = 'in_progress'),
-               (select array_agg(step_uuid) from moved where state = 'in_progress' and was <> 'in_progress'),
+               (select array_agg(step_uuid order by step_uuid) from moved
+                where state = 'in_progress' and was <> 'in_progress' and (limit_keys is not null or v_fixed)),
+               (select array_agg(was order by step_uuid) from moved
+                where state = 'in_progress' and was <> 'in_progress' and (limit_keys is not null or v_fixed)),
                (select bool_or(limit_keys is not null) from moved),
                (select array_agg(step_uuid) from moved where state = 'error'),
                (select array_agg(distinct task_uuid) from moved where state = 'error'),
@@ -155,7 +164,7 @@ begin
                      where s.step_uuid = any (v_steps) and s.msg_id = any (v_messages)
                        and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
                        and not exists (select from moved where moved.step_uuid = s.step_uuid))
-        into steps, v_fresh, v_limited, v_poison, v_tasks, v_gone, v_turns, v_alien,
+        into steps, v_fresh, v_was, v_limited, v_poison, v_tasks, v_gone, v_turns, v_alien,
              v_alien_rank, v_alien_lane, v_stray, v_busy;
         left_work := v_alien is not null;
         -- Messages of paused tasks keep the time they were just given: until they are resumed, that is for ever.
@@ -174,7 +183,7 @@ begin
             (select array_agg(p_now + interval '5 milliseconds') from unnest(v_busy)),
             v_alien, v_alien_rank, v_alien_lane, p_now, null, null, null, null, null, null);
     end if;
-    v_limited := v_limited or exists (select from tasker.limits where is_fixed);
+    v_limited := v_limited or v_fixed;
     if (v_gone is not null or v_turns is not null) and v_limited then
         left_work := left_work or tasker.limits_release(coalesce(v_gone, '{}'), p_now, v_turns) <> '{}';
     end if;
@@ -183,8 +192,8 @@ begin
         select s.work_for <> '{}' or left_work, s.ended into left_work, v_done from tasker.tasks_settle(v_tasks, null, p_now) s;
         ended := v_done;
     end if;
-    if v_fresh is not null and v_limited then
-        select a.admitted, left_work or a.work_for <> '{}' into v_done, left_work from tasker.steps_admit(v_fresh, p_now) a;
+    if v_fresh is not null then
+        select a.admitted, left_work or a.work_for <> '{}' into v_done, left_work from tasker.steps_admit(v_fresh, v_was, p_now) a;
         steps := array(select u.step from unnest(steps) with ordinality as u (step, position)
                        where u.step = any (v_done) or u.step <> all (v_fresh) order by u.position);
     end if;

@@ -52,7 +52,10 @@ declare
     v_steps uuid[] := '{}';      -- taken by this worker, in the order they are returned
     v_accepted bigint[];         -- positions of the outcomes that counted
     v_ended uuid[];
-    v_limited boolean := exists (select from tasker.limits where is_fixed);
+    v_fixed boolean := exists (select from tasker.limits where is_fixed);
+    v_limited boolean := v_fixed;
+    v_asked uuid[] := '{}';      -- of v_steps, those that may be limited: they ask for room, and are told of when that is known
+    v_admitted uuid[];
     v_back text[];               -- namespaces with steps that had waited for room
     v_namespaces text[];         -- of what was accepted
     v_stopping uuid[];           -- tasks of which some steps are not to run any more
@@ -150,7 +153,7 @@ begin
         ), child_told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'pending', state, v_now, attempts, case when taken then p_worker end
-            from child where state <> 'pending'
+            from child where state <> 'pending' and not (taken and (limit_keys is not null or v_fixed))
         ), task_moved as (
             update tasker.tasks t
             set steps_done = t.steps_done + d.done, steps_active = t.steps_active + d.active,
@@ -212,6 +215,8 @@ begin
                case when bool_or(lane is not null) then array_agg(lane) filter (where change like 'insert%') end
                    as inserted_lane,
                array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
+               array_agg(step_uuid order by rank)
+                   filter (where change = 'insert_taken' and (limit_keys is not null or v_fixed)) as asked,
                coalesce(bool_or(change in ('insert', 'ready') or is_retry), false) as leaves_work,
                min(vt) filter (where change = 'delay') as next_due,
                bool_or(limit_keys is not null) as limited,
@@ -228,6 +233,7 @@ begin
             v_change.readied_rank, v_change.readied_lane, v_now, v_change.inserted, v_change.inserted_task,
             v_change.inserted_step, v_change.inserted_vt, v_change.inserted_rank, v_change.inserted_lane);
         v_steps := v_steps || coalesce(v_change.taken, '{}');
+        v_asked := v_asked || v_change.asked;
         v_next := least(v_next, v_change.next_due);
         v_accepted := v_change.accepted;
         v_ended := v_change.ended;
@@ -264,8 +270,11 @@ begin
         v_back := array(select distinct n from unnest(v_back) n where n = any (p_namespaces) and n <> all (v_waiting));
         v_waiting := v_waiting || v_back;
         v_ranks := v_ranks || array(select null::bigint from unnest(v_back));
-        if v_steps <> '{}' then
-            select a.admitted, v_left || a.work_for into v_steps, v_left from tasker.steps_admit(v_steps, v_now) a;
+        if v_asked <> '{}' then
+            select a.admitted, v_left || a.work_for into v_admitted, v_left
+            from tasker.steps_admit(v_asked, array['pending'], v_now) a;
+            v_steps := array(select u.step from unnest(v_steps) with ordinality as u (step, position)
+                             where u.step = any (v_admitted) or u.step <> all (v_asked) order by u.position);
         end if;
     end if;
     if v_stopping is not null then
