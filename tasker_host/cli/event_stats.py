@@ -26,22 +26,25 @@ LOOK_SECONDS = 0.5
 @config_options
 @json_option
 def stats(namespace: str | None, config_root: Path | None, env: str | None, as_json: bool) -> None:
-    """Count published, declined and failed events, by event and publisher, of all hosts together.
+    """Count what became of events, of all hosts together: by event and publisher, and by relay.
 
     A host adds its counts every few seconds (events.ledger_seconds).
     """
     from tasker_host.db.events import event_counts
+    from tasker_host.db.relays import relays_stats
 
-    async def counts(database: Database) -> list[Row]:
-        return await event_counts(database, namespace)
+    async def counts(database: Database) -> tuple[list[Row], list[Row]]:
+        return await event_counts(database, namespace), await relays_stats(database)
 
-    rows = read_database(config_root, env, counts)
+    events, relays = read_database(config_root, env, counts)
     if as_json:
-        echo_json(plain(rows))
+        echo_json({"events": plain(events), "relays": plain(relays)})
         return
-    from tasker_host.cli.event_tables import print_event_counts
+    from tasker_host.cli.event_tables import print_event_counts, print_relays
 
-    print_event_counts(rows)
+    print_event_counts(events)
+    if relays:
+        print_relays(relays)
 
 
 @click.command("tail")

@@ -44,12 +44,12 @@ def told(tasker, dsn):
 async def test_stats_count_what_hosts_published_also_after_their_end(tasks, told):
     shown = await told("stats", "--json")
     assert shown.code == 0
-    counted = {row["event_name"]: (row["published"], row["declined"], row["failed"]) for row in json.loads(shown.out)}
+    counted = {row["event_name"]: (row["published"], row["declined"], row["failed"]) for row in shown.json["events"]}
     assert counted == {"order.placed": (2, 0, 0), "order.line.added": (2, 0, 0), "order.bad": (0, 0, 2)}
     people = (await told("stats", "--namespace", "tests")).out
     assert "order.placed" in people
     assert "order.bad failed last at" in people
-    assert json.loads((await told("stats", "--namespace", "none", "--json")).out) == []
+    assert (await told("stats", "--namespace", "none", "--json")).json == {"events": [], "relays": []}
 
 
 async def test_tail_prints_the_last_events_of_a_pattern_or_a_task(tasks, told):

@@ -55,6 +55,8 @@ def test_relays_and_dead_events_are_shown(erp, on):
     shown = on("event", "relay", "list")
     assert "erp" in shown.out
     assert "400 Bad Request" in shown.out
+    assert on("event", "stats", "--json").json["relays"] == [row]
+    assert "400 Bad Request" in on("event", "stats").out
     dead = on("event", "dead", "--relay", "erp", "--name", "payment.*", "--json").json
     assert [(one["event_name"], one["error"], one["attempts"]) for one in dead] == [
         ("payment.failed", "400 Bad Request", 1),
