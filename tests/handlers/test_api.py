@@ -330,6 +330,7 @@ def test_how_long_may_be_a_date():
     now = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
     assert answered(format_datetime(now + timedelta(seconds=90), usegmt=True), now) == 90
     assert answered("Sat, 21 Nov 2026 07:59:00 GMT", now) == 0
+    assert answered("Sat, 21 Nov 2026 08:00:30 -0000", now) == 30
     assert answered("Mon, 21 Nov 2050 07:59:00 GMT", now) == 86_400
 
 
