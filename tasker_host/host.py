@@ -48,6 +48,7 @@ from tasker_host.runtime.supervise import Supervisor
 from tasker_host.worker.builtin import own_plugin
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.options import WorkerOptions
+from tasker_host.worker.owed import OwedEvents
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -263,6 +264,8 @@ class Host:
             supervisor.start("news", self._news.run)
             every = self.config.settings.events.ledger_seconds
             supervisor.start("ledger", lambda: self.events.ledger.keep(self.database, every))
+            owed = OwedEvents(self.database, self.events, self.catalog, self.catalog.template_ids, self._relayed)
+            supervisor.start("owed events", lambda: owed.run(every))
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
