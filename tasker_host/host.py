@@ -25,7 +25,6 @@ from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
 from tasker_host.events.build import EventOptions
-from tasker_host.events.builtin import BuiltIn
 from tasker_host.events.hub import PLUGIN_FAILED, Events
 from tasker_host.events.relays import Relays
 from tasker_host.events.tasks import TaskNews
@@ -96,6 +95,7 @@ class Host:
         self.relays: Relays
         self.worker: Worker | None = None
         self.opened: Opened
+        self._own = own_plugin(config)
         self._plugins = plugins
         self._entry_points = entry_points
         self._with_worker = worker
@@ -165,7 +165,7 @@ class Host:
         roster = load_plugins(
             self.config,
             bind=bind,
-            own=own_plugin(self.config),
+            own=self._own,
             extra=self._plugins,
             entry_points=self._entry_points,
         )
@@ -219,7 +219,7 @@ class Host:
             EventOptions(settings.message_max_bytes, settings.include_step, settings.publisher_timeout_seconds),
             publishers=self.registry.publishers.values(),
             subscribers=self.registry.subscribers,
-            built_in=BuiltIn(log=settings.log, metrics=settings.metrics),
+            built_in=self._own.events,
             subscriber_timeout_seconds=settings.subscriber_timeout_seconds,
             fired_by=self._worker_id,
         )

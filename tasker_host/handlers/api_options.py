@@ -5,13 +5,18 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 from uuid import uuid5
 
+import httpx
+
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.json import canonical_json
+from tasker_host.handlers.api_response import ApiResponse
 
 RESPONSE_MAX_BYTES = 16 * 1024 * 1024
 
@@ -49,22 +54,53 @@ class Attempt:
         self.is_async = is_async
         self._context = context
         self._asked: Counter[str] = Counter()
+        self._unanswered: dict[tuple[str, bytes], list[int]] = {}
         self._mutex = threading.Lock()
 
-    def headers(self, method: str, url: str) -> dict[str, str]:
-        """`Idempotency-Key` of the request, and what ties it to the task.
+    @contextmanager
+    def asking(self, request: httpx.Request) -> Iterator[Callable[[ApiResponse], None]]:
+        """Around one request, which gets its headers; what is yielded is told the answer.
 
-        The key is the same in every attempt of the step, and another for each request that one attempt makes: the n-th
-        of the same method and url. After a checkpoint the requests are others.
+        `Idempotency-Key` is the same in every attempt of the step, and another for each request that one attempt makes:
+        the n-th of the same method and url. One that is repeated because it was not answered, or refused for now, is
+        the same request. After a checkpoint the requests are others.
         """
-        request = f"{method} {url}"
+        where = f"{request.method} {request.url}"
+        again = _repeatable(where, request)
         with self._mutex:
-            self._asked[request] += 1
-            number = self._asked[request]
+            if again is not None and (earlier := self._unanswered.get(again)):
+                number = earlier.pop(0)
+            else:
+                self._asked[where] += 1
+                number = self._asked[where]
+        for name, value in self._headers(f"{where}\n{number}").items():
+            request.headers.setdefault(name, value)
+        is_settled = False
+
+        def told(response: ApiResponse) -> None:
+            nonlocal is_settled
+            is_settled = not response.is_retryable
+
+        try:
+            yield told
+        finally:
+            if not is_settled and again is not None:
+                with self._mutex:
+                    self._unanswered.setdefault(again, []).append(number)
+
+    def _headers(self, request: str) -> dict[str, str]:
         cursor = canonical_json(self._context.checkpoint_cursor)
         correlation_id = self._context.correlation_id
         return {
-            "idempotency-key": str(uuid5(self._context.step_uuid, f"{cursor}\n{request}\n{number}")),
+            "idempotency-key": str(uuid5(self._context.step_uuid, f"{cursor}\n{request}")),
             "traceparent": f"00-{correlation_id.hex}-{secrets.token_hex(8)}-01",
             "x-correlation-id": str(correlation_id),
         }
+
+
+def _repeatable(where: str, request: httpx.Request) -> tuple[str, bytes] | None:
+    """By what the same request is known; None when its body is only read while it is sent."""
+    try:
+        return where, sha256(request.content).digest()
+    except httpx.RequestNotRead:
+        return None

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -68,29 +68,33 @@ class ApiPool:
         cannot be sent, PermanentError."""
         client = self.sync_client
         with self._problems(method, path):
-            request, sending, ends = self._built(client, attempt, method, path, options)
-            with self._guarded(request) as told:
+            request, sending, ends = self._built(client, method, path, options)
+            with _asking(attempt, request) as tell, self._guarded(request) as told:
                 response = client.send(request, stream=True, **sending)
                 try:
                     response.stream = _Stream(response.stream, self._limit(request, ends))
                     response.read()
                 finally:
                     response.close()
-                return told(response)
+                answer = told(response)
+                tell(answer)
+                return answer
 
     async def arequest(self, attempt: Attempt | None, method: str, path: str, **options: Any) -> ApiResponse:
         """`request`, on the event loop."""
         client = self.async_client
         with self._problems(method, path):
-            request, sending, ends = self._built(client, attempt, method, path, options)
-            with self._guarded(request) as told:
+            request, sending, ends = self._built(client, method, path, options)
+            with _asking(attempt, request) as tell, self._guarded(request) as told:
                 response = await client.send(request, stream=True, **sending)
                 try:
                     response.stream = _Stream(response.stream, self._limit(request, ends))
                     await response.aread()
                 finally:
                     await response.aclose()
-                return told(response)
+                answer = told(response)
+                tell(answer)
+                return answer
 
     def close(self) -> httpx.AsyncClient | None:
         """Closes what threads use; what is left to be closed on its event loop, if anything. May be used again."""
@@ -125,7 +129,6 @@ class ApiPool:
     def _built(
         self,
         client: httpx.Client | httpx.AsyncClient,
-        attempt: Attempt | None,
         method: str,
         path: str,
         options: dict[str, Any],
@@ -139,9 +142,6 @@ class ApiPool:
             raise PermanentError(
                 f"{path!r} is no address: give the handler a base_url, or write https://…", error_code="API_REQUEST"
             )
-        if attempt is not None:
-            for name, value in attempt.headers(request.method, str(request.url)).items():
-                request.headers.setdefault(name, value)
         return request, sending, ends
 
     def _limit(self, request: httpx.Request, ends: float | None) -> Callable[[int], None]:
@@ -251,6 +251,10 @@ class _Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+def _asking(attempt: Attempt | None, request: httpx.Request) -> AbstractContextManager[Callable[[ApiResponse], None]]:
+    return nullcontext(lambda _: None) if attempt is None else attempt.asking(request)
 
 
 def _where(error: httpx.RequestError, method: str, path: str) -> str:

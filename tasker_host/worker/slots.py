@@ -15,7 +15,7 @@ import structlog
 
 from tasker_host.db.kernel import Claimed, Outcome, Taken
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.result import Failed, StepResult, Succeeded
+from tasker_host.domain.result import Checkpoint, Failed, StepResult, Succeeded
 from tasker_host.events.hub import Events
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Executor, Middleware
@@ -144,22 +144,28 @@ class Slots:
                 del self._running[step.step_uuid]
                 return
             outcome = ended
-        if self._events.concern(plan):
-            outcome = await self._told(running, outcome)
+        if plan.asks_publishers:
+            outcome = await self._asked(running, outcome)
+        elif self._events.concern(plan):
+            outcome = self._told(running, outcome)
         del self._running[step.step_uuid]
         self._finished(step, outcome)
 
-    async def _told(self, running: _Running, outcome: Outcome) -> Outcome:
-        """The outcome with its events."""
+    def _told(self, running: _Running, outcome: Outcome) -> Outcome:
+        """The outcome with its events, none of whose publishers has to be asked."""
+        if outcome.kind not in ("succeeded", "failed"):
+            return outcome
+        publication = self._events.publication(running.step, running.plan, outcome, context_of)
+        publication.build_now()
+        return Outcome(*outcome[:-1], publication)
+
+    async def _asked(self, running: _Running, outcome: Outcome) -> Outcome:
+        """The outcome with its events; publishers may wait for something meanwhile."""
         running.is_ending = True
         if outcome.kind not in ("succeeded", "failed"):
             return outcome
-        step, plan = running.step, running.plan
-        publication = self._events.publication(step, plan, outcome, lambda: context_of(step, plan))
-        if plan.asks_publishers:
-            await publication.build()
-        else:
-            publication.build_now()
+        publication = self._events.publication(running.step, running.plan, outcome, context_of)
+        await publication.build()
         return Outcome(*outcome[:-1], publication)
 
     async def _end_transaction(
@@ -170,8 +176,7 @@ class Slots:
         if outcome.kind != "succeeded" or not transaction.is_open:
             await transaction.roll_back()
             return outcome
-        if self._events.concern(running.plan):
-            outcome = await self._told(running, outcome)
+        outcome = await self._asked(running, outcome)
         try:
             taken = await transaction.finish(outcome)
         except Exception as error:
@@ -205,7 +210,7 @@ class Slots:
             return released(step)
         return outcome_of_error(step, plan, error, took_ms, self._classifiers)
 
-    async def _through_middleware(self, running: _Running, context: StepContext) -> StepResult:
+    async def _through_middleware(self, running: _Running, context: StepContext) -> StepResult | Checkpoint:
         async def handler() -> StepResult:
             # Middleware sees results, never exceptions of the handler: one shape on the way out.
             try:
@@ -217,7 +222,9 @@ class Slots:
         chain: Callable[[], Awaitable[StepResult]] = handler
         for layer in reversed(self._middleware):
             chain = _wrapped(layer, context, chain)
-        return await chain()
+        result = await chain()
+        # A checkpoint is no end: whatever middleware adds to it, the attempt goes on.
+        return result.value if isinstance(result, Succeeded) and isinstance(result.value, Checkpoint) else result
 
 
 def _wrapped(

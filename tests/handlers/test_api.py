@@ -534,6 +534,23 @@ async def test_steps_that_run_at_the_same_time_keep_their_keys_apart(server):
     await handler.close()
 
 
+def test_a_request_that_is_repeated_in_an_attempt_keeps_its_key(server):
+    @api_handler("a", base_url=server.url, breaker_failures=0)
+    def pay(api):
+        for amount in (1, 1, 2, 1):
+            api.post("/pay", json={"amount": amount})
+
+    server.answers("/pay", Answer(503), Answer(201), Answer(429), Answer(201))
+    bound(pay).call(CONTEXT)
+    first, again, other, second = server.headers("idempotency-key")
+    assert first == again
+    assert len({first, other, second}) == 3
+    server.asked.clear()
+    server.answers("/pay", Answer(201))
+    bound(pay).call(CONTEXT)
+    assert server.headers("idempotency-key")[:2] == [first, other], "the second request of an attempt that goes well"
+
+
 def test_a_key_of_your_own_is_kept(server, pool):
     @api_handler("a", base_url=server.url)
     def pay(api):

@@ -132,8 +132,9 @@ def test_everything_that_a_plugin_gives_is_shown_by_name(install, config):
 
 def test_the_host_shows_what_it_gives_itself_and_is_no_plugin_of_the_list(install, config):
     install("pay", EVERYTHING)
-    told = json.loads(command("plugin", "show", "host", "--json", *config()).stdout)
+    told = json.loads(command("plugin", "show", "host", "--json", *config("[events]\nlog = ['pay.**']\n")).stdout)
     assert told["executors"] == ["thread", "process"]
+    assert told["subscribers"] == ["tasker.log", "tasker.metrics"]
     listed = json.loads(command("plugin", "list", "--json", *config()).stdout)
     assert [plugin["name"] for plugin in listed["plugins"]] == ["examples", "pay"]
 
