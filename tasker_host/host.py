@@ -381,7 +381,7 @@ class Host:
             return Finding(Status.UNHEALTHY, "the worker is not connected to the database")
         in_use = f"{self.worker.running} of {self.worker.slots} slots in use"
         if self.worker.abandoned_threads:
-            return Finding(Status.DEGRADED, f"{in_use}, {self.worker.abandoned_threads} abandoned threads still run")
+            return Finding(Status.DEGRADED, f"{in_use}, {self.worker.abandoned_threads} abandoned handlers still run")
         return Finding(message=in_use)
 
     async def _check_relays(self) -> Finding:
