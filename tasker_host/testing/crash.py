@@ -17,7 +17,7 @@ from tasker_host.testing.given import Given, Plugins, Settings, Template, given
 from tasker_host.testing.moments import Moment
 from tasker_host.testing.outcome import TaskRun, run_of
 from tasker_host.testing.own_loop import in_own_loop
-from tasker_host.testing.server import Databases, embedded_databases
+from tasker_host.testing.server import Databases, embedded_databases, remember
 from tasker_host.testing.stage import Stage, StillRunning, staged
 from tasker_host.testing.task import TIMEOUT_SECONDS, left_behind, with_template
 
@@ -108,7 +108,7 @@ class _Runs:
     async def everywhere(self, progress: Callable[[int, int], None]) -> CrashReport:
         begun = time.monotonic()
         await self.stage.host.quiet.wait()
-        await self.stage.host.database.fetchval("select tasker_kit.remember()")
+        await remember(self.stage.dsn)
         moments, undisturbed, traces = await self._once(None)
         definition = self._definition(undisturbed.template)
         _, _, again = await self._once(None)
@@ -158,7 +158,7 @@ class _Runs:
         host.moments.watch(fatal)
         try:
             task = await stage.submit(self.template, self.context, self.request)
-            await stage.rest([task], timeout_seconds=self.timeout_seconds)
+            await stage.rest([task], timeout_seconds=self.timeout_seconds, others=True)
         finally:
             moments = host.moments.stop()
         left = await left_behind(stage, self.effects, all_tables=True)

@@ -12,7 +12,6 @@ from uuid import UUID
 from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.event import DomainEvent
-from tasker_host.domain.json import loads
 from tasker_host.events.build import Publication
 from tasker_host.events.hub import Events
 from tasker_host.worker.calls import Calls
@@ -143,7 +142,8 @@ class KitSlots(Slots):
         return left
 
     async def kill(self) -> None:
-        """Ends what runs as if the process had gone."""
+        """Ends what runs as if the process had gone; what it comes to now, nobody hears."""
+        self._finished = lambda *_: None
         tasks = [running.task for running in self._running.values() if running.task is not None]
         for task in tasks:
             task.cancel()
@@ -209,14 +209,7 @@ class KitEvents(Events):
         return kept
 
     def accepted(self, publication: Publication) -> None:
-        # Of those that go the durable way only, nothing but the message may have been made.
-        messages = iter(publication.messages)
-        for built in publication.built:
-            if built.fate == "published":
-                text = next(messages) if built.plan.is_durable else None
-                event = built.event if text is None else DomainEvent.from_message(loads(text))
-                assert event is not None
-                self.published.append(event)
+        self.published.extend(publication.events())
         super().accepted(publication)
 
 
