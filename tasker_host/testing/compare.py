@@ -9,6 +9,9 @@ from typing import Any, TypeGuard
 from tasker_host.domain.json import dumps
 from tasker_host.testing.times import THEN
 
+STATE, VALUE = " · state", " · value"
+"""Ends of the names of facts about a step."""
+
 Path = tuple[str | int, ...]
 
 
@@ -80,7 +83,10 @@ class Comparison:
         """What `run` has otherwise, the outcome first."""
         found = []
         for name, fact in self._one.facts.items():
-            for path, left, right in _differing(fact, run.facts.get(name)):
+            if name not in run.facts:
+                found.append(Difference(name, _short(fact), "nothing"))
+                continue
+            for path, left, right in _differing(fact, run.facts[name]):
                 if not any(path[: len(masked)] == masked for masked in self._paths[name]):
                     found.append(Difference(_told(name, path), _short(left), _short(right)))
         found += [
@@ -89,7 +95,9 @@ class Comparison:
         for name in [*self._one.rows, *(name for name in run.rows if name not in self._one.rows)]:
             if difference := self._of_rows(name, run.rows.get(name)):
                 found.append(difference)
-        return found
+        # That a step in another state has no value need not be said.
+        ended_otherwise = {each.where.removesuffix(STATE) for each in found if each.where.endswith(STATE)}
+        return [each for each in found if each.where.removesuffix(VALUE) not in ended_otherwise]
 
     def _of_rows(self, name: str, theirs: Any) -> Difference | None:
         ours = self._one.rows.get(name)

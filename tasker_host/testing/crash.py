@@ -11,8 +11,8 @@ from typing import Any
 
 from tasker_host.domain.json import loads
 from tasker_host.domain.template import TaskTemplate
-from tasker_host.testing.certificate import CrashReport, Finding, NotIdempotent
-from tasker_host.testing.compare import Comparison, Difference, Traces
+from tasker_host.testing.certificate import WORKER_LOST, CrashReport, Finding, NotIdempotent
+from tasker_host.testing.compare import STATE, VALUE, Comparison, Difference, Traces
 from tasker_host.testing.effects import Effects
 from tasker_host.testing.given import Given, Plugins, Settings, Template, given
 from tasker_host.testing.moments import Moment
@@ -230,13 +230,15 @@ def _event_row(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _traces(run: TaskRun, more: Mapping[str, Any], windows: Windows) -> Traces:
-    facts: dict[str, Any] = {"the task · state": run.state}
+    facts: dict[str, Any] = {f"the task{STATE}": run.state}
     for name, step in run.steps.items():
-        facts[f"step {name} · state"] = step.state
+        facts[f"step {name}{STATE}"] = step.state
         if step.state == "complete":
-            facts[f"step {name} · value"] = step.value
+            facts[f"step {name}{VALUE}"] = step.value
         elif step.error is not None:
-            facts[f"step {name} · error"] = {key: step.error.get(key) for key in ("error_type", "message")}
+            # Which worker was lost is another one every time.
+            lost = step.error.get("error_type") == WORKER_LOST
+            facts[f"step {name} · error"] = WORKER_LOST if lost else f"{step.error.get('message')}"
     rows = {f"effects · {name}": found for name, found in run.effects.items()}
     return Traces(windows.without_times(facts), windows.without_times({**rows, **more}))
 

@@ -294,7 +294,8 @@ def test_retries_decisions_and_batches_come_to_the_same():
 def test_a_step_without_another_attempt_is_told_to_need_one():
     with pytest.raises(NotIdempotent, match="It had no attempt left") as caught:
         crash_everywhere(chain("once", "price", max_attempts=1), handlers=[price])
-    assert caught.value.report.not_idempotent == ["price"]
+    assert caught.value.report.not_idempotent == []
+    assert caught.value.report.no_attempt_left == ["price"]
 
 
 def test_a_task_that_ends_otherwise_every_time_proves_nothing():
