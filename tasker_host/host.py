@@ -184,6 +184,8 @@ class Host:
         await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):
             self.health.add(check.__name__.removeprefix("_check_"), check)
+        if self.relays.loops:
+            self.health.add("relays", self._check_relays)
         # What plugins look at is open only where their lifespans were entered.
         for given in self.roster.active() if self._with_worker else ():
             for item in given.health:
@@ -379,8 +381,12 @@ class Host:
             return Finding(Status.UNHEALTHY, "the worker is not connected to the database")
         in_use = f"{self.worker.running} of {self.worker.slots} slots in use"
         if self.worker.abandoned_threads:
-            return Finding(Status.DEGRADED, f"{in_use}, {self.worker.abandoned_threads} abandoned threads still run")
+            return Finding(Status.DEGRADED, f"{in_use}, {self.worker.abandoned_threads} abandoned handlers still run")
         return Finding(message=in_use)
+
+    async def _check_relays(self) -> Finding:
+        wrong = self.relays.trouble()
+        return Finding(Status.DEGRADED, "; ".join(wrong)) if wrong else Finding()
 
     async def _check_plugins(self) -> Finding:
         faulty = [plugin.name for plugin in self.roster.faulty()]

@@ -68,10 +68,10 @@ class Events:
         return bool(plan.events) or self._tells_of_steps
 
     def publication(
-        self, step: Claimed, plan: StepPlan, outcome: Outcome, new_context: Callable[[], StepContext]
+        self, step: Claimed, plan: StepPlan, outcome: Outcome, context_of: Callable[[Claimed, StepPlan], StepContext]
     ) -> Publication:
         """For the events of an outcome, which are still to be built."""
-        return Publication(step, plan, outcome, new_context, options=self._options)
+        return Publication(step, plan, outcome, context_of, options=self._options)
 
     def accepted(self, publication: Publication) -> None:
         """The outcome was committed: so are its durable events, and everybody else is told now."""

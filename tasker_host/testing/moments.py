@@ -12,7 +12,6 @@ from uuid import UUID
 from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.event import DomainEvent
-from tasker_host.domain.json import loads
 from tasker_host.events.build import Publication
 from tasker_host.events.hub import Events
 from tasker_host.worker.calls import Calls
@@ -210,14 +209,7 @@ class KitEvents(Events):
         return kept
 
     def accepted(self, publication: Publication) -> None:
-        # Of those that go the durable way only, nothing but the message may have been made.
-        messages = iter(publication.messages)
-        for built in publication.built:
-            if built.fate == "published":
-                text = next(messages) if built.plan.is_durable else None
-                event = built.event if text is None else DomainEvent.from_message(loads(text))
-                assert event is not None
-                self.published.append(event)
+        self.published.extend(publication.events())
         super().accepted(publication)
 
 

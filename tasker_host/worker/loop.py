@@ -135,7 +135,7 @@ class Worker:
 
     @property
     def abandoned_threads(self) -> int:
-        """Handlers that ran out of time in a thread, which cannot be stopped."""
+        """Handlers that could not be stopped: in a thread, or because they go on although they were cancelled."""
         return self._slots.abandoned_threads
 
     @property
