@@ -27,7 +27,10 @@ TaskerError
 ├── AddressUnavailable        HTTP cannot be served at that address                ADDRESS_UNAVAILABLE
 └── HandlerError              raised by handlers: the step failed
     ├── RetryableError        another attempt may succeed                          RETRYABLE
+    │   └── StepTimeoutError · NetworkError · RateLimitError · ServiceUnavailableError · ResourceContentionError
     └── PermanentError        no further attempt can succeed                       PERMANENT
+        ├── StepValidationError · NotFoundError · AuthenticationError · AuthorizationError · ConfigurationError
+        ├── BusinessLogicError
         └── TargetGone        raised by relays: the target wants nothing any more  TARGET_GONE
 
 `code` is stable and is what API clients and scripts compare. `str(error)` says what, where, what was found and what to
@@ -187,11 +190,13 @@ class AddressUnavailable(TaskerError):
 class HandlerError(TaskerError):
     """Raised inside a handler; `retryable` decides whether the step is tried again.
 
-    `retry_after` is in seconds and overrides the step's backoff. `error_code` and `metadata` are kept with the attempt.
+    `retry_after` is in seconds and overrides the step's backoff. `error_type`, which a subclass may have as an
+    attribute, `error_code` and `metadata` are kept with the attempt.
     """
 
     code = "HANDLER_ERROR"
     retryable: ClassVar[bool] = True
+    error_type: str | None = None
 
     def __init__(
         self,
@@ -200,8 +205,11 @@ class HandlerError(TaskerError):
         error_code: str | None = None,
         retry_after: float | None = None,
         metadata: Mapping[str, Any] | None = None,
+        error_type: str | None = None,
     ) -> None:
         super().__init__(message)
+        if error_type is not None:
+            self.error_type = error_type
         self.error_code = error_code
         self.retry_after = retry_after
         self.metadata = dict(metadata or {})
@@ -220,3 +228,51 @@ class TargetGone(PermanentError):
     """Raised by a relay's `deliver`: nothing is delivered to this target until somebody resumes the relay."""
 
     code = "TARGET_GONE"
+
+
+class StepTimeoutError(RetryableError):
+    """What was called took too long."""
+
+    error_type = "timeout"
+
+
+class NetworkError(RetryableError):
+    """What was called could not be reached, or broke the connection."""
+
+
+class RateLimitError(RetryableError):
+    """What was called asks for fewer calls; give it `retry_after` where it is known."""
+
+
+class ServiceUnavailableError(RetryableError):
+    """What was called cannot serve now."""
+
+
+class ResourceContentionError(RetryableError):
+    """Somebody else holds what is needed."""
+
+
+class StepValidationError(PermanentError):
+    """What the step was given is not valid."""
+
+    error_type = "validation_error"
+
+
+class NotFoundError(PermanentError):
+    """What the step needs is not there, and will not be."""
+
+
+class AuthenticationError(PermanentError):
+    """Nobody knows who asks."""
+
+
+class AuthorizationError(PermanentError):
+    """Who asks may not."""
+
+
+class ConfigurationError(PermanentError):
+    """It is set up so that it cannot work."""
+
+
+class BusinessLogicError(PermanentError):
+    """The rules of the business forbid it."""

@@ -25,7 +25,6 @@ from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
 from tasker_host.events.build import EventOptions
-from tasker_host.events.builtin import BuiltIn
 from tasker_host.events.hub import PLUGIN_FAILED, Events
 from tasker_host.events.relays import Relays
 from tasker_host.events.tasks import TaskNews
@@ -49,6 +48,7 @@ from tasker_host.runtime.supervise import Supervisor
 from tasker_host.worker.builtin import own_plugin
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.options import WorkerOptions
+from tasker_host.worker.owed import OwedEvents
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -96,6 +96,7 @@ class Host:
         self.relays: Relays
         self.worker: Worker | None = None
         self.opened: Opened
+        self._own = own_plugin(config)
         self._plugins = plugins
         self._entry_points = entry_points
         self._with_worker = worker
@@ -165,7 +166,7 @@ class Host:
         roster = load_plugins(
             self.config,
             bind=bind,
-            own=own_plugin(self.config),
+            own=self._own,
             extra=self._plugins,
             entry_points=self._entry_points,
         )
@@ -184,6 +185,8 @@ class Host:
         await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):
             self.health.add(check.__name__.removeprefix("_check_"), check)
+        if self.relays.loops:
+            self.health.add("relays", self._check_relays)
         # What plugins look at is open only where their lifespans were entered.
         for given in self.roster.active() if self._with_worker else ():
             for item in given.health:
@@ -217,7 +220,7 @@ class Host:
             EventOptions(settings.message_max_bytes, settings.include_step, settings.publisher_timeout_seconds),
             publishers=self.registry.publishers.values(),
             subscribers=self.registry.subscribers,
-            built_in=BuiltIn(log=settings.log, metrics=settings.metrics),
+            built_in=self._own.events,
             subscriber_timeout_seconds=settings.subscriber_timeout_seconds,
             fired_by=self._worker_id,
         )
@@ -261,6 +264,8 @@ class Host:
             supervisor.start("news", self._news.run)
             every = self.config.settings.events.ledger_seconds
             supervisor.start("ledger", lambda: self.events.ledger.keep(self.database, every))
+            owed = OwedEvents(self.database, self.events, self.catalog, self.catalog.template_ids, self._relayed)
+            supervisor.start("owed events", lambda: owed.run(every))
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
@@ -381,6 +386,10 @@ class Host:
         if self.worker.abandoned_threads:
             return Finding(Status.DEGRADED, f"{in_use}, {self.worker.abandoned_threads} abandoned handlers still run")
         return Finding(message=in_use)
+
+    async def _check_relays(self) -> Finding:
+        wrong = self.relays.trouble()
+        return Finding(Status.DEGRADED, "; ".join(wrong)) if wrong else Finding()
 
     async def _check_plugins(self) -> Finding:
         faulty = [plugin.name for plugin in self.roster.faulty()]

@@ -19,6 +19,7 @@ from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive
 
 from tasker_host.api.deadletter import DeadLetterController
 from tasker_host.api.docs import PlainPage, only_its_own_pages
+from tasker_host.api.events import EventController
 from tasker_host.api.health import HealthController
 from tasker_host.api.operations import LimitController, OperationController
 from tasker_host.api.plugins import PluginController
@@ -48,6 +49,7 @@ def create_app(host: Host) -> Litestar:
             DeadLetterController,
             WorkerController,
             PluginController,
+            EventController,
             *(mounted(given.plugin, given.routes) for given in host.roster.active() if given.routes),
         ],
         state=State({"host": host}),

@@ -28,6 +28,7 @@ OWN_COMMANDS = {
     "plugin": "tasker_host.cli.plugin:plugin",
     "config": "tasker_host.cli.config:config",
     "db": "tasker_host.cli.db:db",
+    "certify": "tasker_host.cli.certify:certify",
     "demo": "tasker_host.cli.demo:demo",
 }
 """Where each command of our own is."""

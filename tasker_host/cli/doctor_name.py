@@ -13,6 +13,7 @@ from tasker_host.config import Config
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.hooks.bound import BindError, BoundHandler
+from tasker_host.hooks.publisher import DEFAULT
 from tasker_host.plugins import Plugin, Roster, Status
 from tasker_host.plugins.distributions import unfinished
 from tasker_host.plugins.owners import names_of
@@ -87,6 +88,8 @@ class _Doctor:
         if given:
             reasons = tuple(Reason(_from(plugin), plugin.name, str(plugin.status)) for _, plugin in given)
             return Explained(name, given[0][0], True, reasons, self._users(name))
+        if name == DEFAULT:
+            return Explained(name, "publisher", True, (Reason("the host itself gives it"),), self._users(name))
         if (plugin := self._plugin(name)) is not None:
             return _plugin(plugin)
         if (found := self._resolved(name)) is not None:
@@ -163,11 +166,17 @@ class _Doctor:
         return Explained(name, "template", True, tuple(told))
 
     def _missing(self, template: TaskTemplate) -> Iterator[str]:
+        """Handlers and publishers that it names and nobody gives."""
+        given = {handler.name for handler in self._registry.handlers}
         for step in template.steps:
-            try:
-                self._registry.handlers.find(step.handler.model_copy(update={"method": None}))
-            except BindError:
-                yield step.handler.callable
+            if step.handler.callable not in given:  # else by another resolver than the one that the step names
+                try:
+                    self._registry.handlers.find(step.handler.model_copy(update={"method": None}))
+                except BindError:
+                    yield step.handler.callable
+            for event in step.publishes_events:
+                if event.publisher not in (None, DEFAULT, *self._registry.publishers):
+                    yield str(event.publisher)
 
     def _why(self, name: str) -> Iterator[Reason]:
         """From the surest to the vaguest; always something."""

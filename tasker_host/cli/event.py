@@ -6,6 +6,7 @@ import rich_click as click
 
 from tasker_host.cli.event_relay import relay
 from tasker_host.cli.event_replay import dead, replay
+from tasker_host.cli.event_stats import stats, tail
 from tasker_host.cli.options import TaskerGroup
 
 
@@ -14,5 +15,5 @@ def event() -> None:
     """Look at domain events, send them again, and see to the relays that carry them out."""
 
 
-for command in (replay, dead, relay):
+for command in (stats, tail, replay, dead, relay):
     event.add_command(command)

@@ -42,6 +42,23 @@ def print_relays(rows: Sequence[Row]) -> None:
             out.print(Text(f"{row['relay']} failed last at {_short(row['last_error_at'])}: {error}", style="dim"))
 
 
+def print_event_counts(rows: Sequence[Row]) -> None:
+    """Events by publisher, with their counts; below, what went wrong last."""
+    counts = ("PUBLISHED", "DECLINED", "FAILED")
+    listed = table("EVENT", "NAMESPACE", "PUBLISHER", *counts, "LAST", right=counts)
+    for row in rows:
+        failed = Text(str(row["failed"]), style="red" if row["failed"] else "")
+        published, declined = str(row["published"]), str(row["declined"])
+        names = (row["event_name"], row["namespace"], row["publisher"])
+        listed.add_row(*names, published, declined, failed, _short(row["last_at"]))
+    out = console()
+    out.print(listed)
+    for row in rows:
+        if row["last_error"] is not None:
+            error = row["last_error"][:_LONGEST_ERROR]
+            out.print(Text(f"{row['event_name']} failed last at {_short(row['last_error_at'])}: {error}", style="dim"))
+
+
 def print_dead_events(rows: Sequence[Row]) -> None:
     listed = table("EVENT", "NAME", "RELAY", "TASK", "DIED", "ATTEMPTS", "ERROR", right=("ATTEMPTS",))
     for row in rows:

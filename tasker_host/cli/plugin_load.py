@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -37,28 +36,13 @@ def roster_of(config: Config, modules: dict[str, ModuleType] | None = None) -> R
 
 def only(config: Config, module: str, name: str | None) -> Roster:
     """The roster of one module alone, as the plugin `name`, else as its entry point or its package says."""
-    from tasker_host.plugins import Plugin, Roster, Status
-    from tasker_host.plugins.fault import FaultyError, Stage, plugin_code
+    from tasker_host.plugins.alone import imported, name_of
 
-    name = name or _name_of(module)
+    name = name or name_of(module)
     sys.path.insert(0, "")  # a plugin under development need not be installed
-    try:
-        with plugin_code(Stage.IMPORT), redirect_stdout(sys.stderr):
-            imported = import_module(module)
-    except FaultyError as error:
-        from tasker_host.plugins.candidate import GIVEN
-
-        return Roster((Plugin(name, Status.ACTIVE, GIVEN, module=module).failed(*error.faults),))
-    return roster_of(config, {name: imported})
-
-
-def _name_of(module: str) -> str:
-    from importlib_metadata import entry_points
-
-    from tasker_host.plugins.candidate import GROUP
-
-    named = [point.name for point in entry_points(group=GROUP) if point.value == module]
-    return named[0] if len(named) == 1 else module.partition(".")[0].removeprefix("tasker_")
+    with redirect_stdout(sys.stderr):
+        found = imported(module, name)
+    return roster_of(config, {name: found}) if isinstance(found, ModuleType) else found
 
 
 def named(roster: Roster, name: str) -> Plugin:

@@ -10,6 +10,10 @@ from typing import Any
 OUTCOME = "batch_processing_outcome"
 """The key under which an analyzer's value holds its batches."""
 
+MOST_CURSORS = 256
+"""Cursors that are kept in the value of an analyzer. Every worker is given that value, and has its own cursor in any
+case: of ten thousand batches each would be handed all ten thousand."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -54,11 +58,10 @@ class Batches:
         outcome: dict[str, Any] = {"type": "create_batches"}
         if self.worker_template is not None:
             outcome["worker_template_name"] = self.worker_template
-        outcome |= {
-            "worker_count": len(self.cursors),
-            "cursor_configs": [cursor.as_json() for cursor in self.cursors],
-            "total_items": self.total_items,
-        }
+        outcome["worker_count"] = len(self.cursors)
+        if len(self.cursors) <= MOST_CURSORS:
+            outcome["cursor_configs"] = [cursor.as_json() for cursor in self.cursors]
+        outcome["total_items"] = self.total_items
         return {OUTCOME: outcome, **self.metadata}
 
 
@@ -97,6 +100,7 @@ class BatchWorkerContext:
 
     `cursor` is the whole cursor as the analyzer gave it, `batch_index` counts from 0 in `total_batches`, `metadata` is
     what the analyzer said of all batches. With `is_no_op` there is nothing to do: no batch was made.
+    `checkpoint` is how far an earlier run of the same batch came.
     """
 
     batch_id: str
@@ -105,9 +109,12 @@ class BatchWorkerContext:
     total_batches: int
     is_no_op: bool
     metadata: Mapping[str, Any]
+    checkpoint: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, step_inputs: Mapping[str, Any]) -> BatchWorkerContext | None:
+    def of(
+        cls, step_inputs: Mapping[str, Any], checkpoint: Mapping[str, Any] | None = None
+    ) -> BatchWorkerContext | None:
         """From what the analyzer wrote for the worker; None when it wrote nothing."""
         cursor, metadata = step_inputs.get("cursor"), step_inputs.get("batch_metadata")
         if not isinstance(cursor, Mapping) or not isinstance(metadata, Mapping):
@@ -119,6 +126,7 @@ class BatchWorkerContext:
             int(metadata.get("total_batches", 0)),
             bool(step_inputs.get("is_no_op")),
             metadata,
+            checkpoint,
         )
 
     @property
@@ -132,6 +140,26 @@ class BatchWorkerContext:
     @property
     def batch_size(self) -> int | None:
         return self.cursor.get("batch_size")
+
+    @property
+    def resume_from(self) -> Any:
+        """Where to go on: the cursor of the last checkpoint, or `start_cursor` when there is none."""
+        return self.checkpoint_cursor if self.has_checkpoint() else self.start_cursor
+
+    @property
+    def checkpoint_cursor(self) -> Any:
+        return None if self.checkpoint is None else self.checkpoint.get("cursor")
+
+    @property
+    def checkpoint_items_processed(self) -> int:
+        return 0 if self.checkpoint is None else int(self.checkpoint.get("items_processed", 0))
+
+    @property
+    def accumulated_results(self) -> Any:
+        return None if self.checkpoint is None else self.checkpoint.get("accumulated_results")
+
+    def has_checkpoint(self) -> bool:
+        return self.checkpoint_cursor is not None
 
     @property
     def step_size(self) -> int:
@@ -188,6 +216,19 @@ def batches_of(value: Any) -> Batches:
     if name is not None and not isinstance(name, str):
         raise ValueError(f"worker_template_name must be the name of a batch_worker step (got {_shown(name)})")
     return Batches(cursors, total, name)
+
+
+def kept_value(value: Any, batches: Batches) -> Any:
+    """What the step of an analyzer keeps that returned `value`, which asked for `batches`."""
+    if isinstance(value, Batches | BatchConfig):
+        return batches.as_value()
+    if len(batches.cursors) <= MOST_CURSORS or not isinstance(value, Mapping):
+        return value
+    wrapped = OUTCOME in value
+    outcome = dict(value[OUTCOME] if wrapped else value)
+    del outcome["cursor_configs"]
+    outcome["worker_count"] = len(batches.cursors)
+    return {**value, OUTCOME: outcome} if wrapped else outcome
 
 
 def _cursor(config: Any, number: int) -> Cursor:

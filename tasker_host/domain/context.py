@@ -131,7 +131,7 @@ class StepContext:
     @property
     def batch(self) -> BatchWorkerContext | None:
         """The batch that this step is to do; None when it is not the worker of one."""
-        return BatchWorkerContext.of(self.step_inputs)
+        return BatchWorkerContext.of(self.step_inputs, self.checkpoint)
 
     @property
     def checkpoint_cursor(self) -> Any:

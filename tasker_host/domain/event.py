@@ -53,6 +53,6 @@ class DomainEvent:
         )
 
 
-def traceparent(correlation_id: str, step_uuid: str, attempt: int) -> str:
+def traceparent(correlation_id: UUID, step_uuid: UUID, attempt: int) -> str:
     """A W3C trace context: the correlation is the trace, each attempt at a step a span of its own in it."""
-    return f"00-{correlation_id.replace('-', '')}-{attempt & 0xFF:02x}{step_uuid.replace('-', '')[18:]}-01"
+    return f"00-{correlation_id.hex}-{attempt & 0xFF:02x}{step_uuid.hex[18:]}-01"

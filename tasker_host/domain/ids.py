@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from typing import NewType
 from uuid import UUID
@@ -20,15 +19,3 @@ def uuid7() -> UUID:
     fraction = (rest << 12) // 1_000_000
     random = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
     return UUID(int=(milliseconds << 80) | (fraction << 64) | random | _VERSION_AND_VARIANT)
-
-
-def uuid7_text(nanoseconds: int) -> str:
-    """The text of a new uuid7 of that Unix time, for where many are made: in a fifth of the time of `str(uuid7())`."""
-    milliseconds, rest = divmod(nanoseconds, 1_000_000)
-    start = f"{milliseconds:012x}"
-    end = f"{_random_bits(62) | 0x8000_0000_0000_0000:016x}"
-    return f"{start[:8]}-{start[8:]}-7{rest * 512 // 125_000:03x}-{end[:4]}-{end[4:]}"
-
-
-_random_bits = random.getrandbits
-"""Mersenne Twister, seeded anew in a fork: an id is no secret."""

@@ -11,6 +11,7 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from tasker_host.domain.schema_quick import quick_check
 from tasker_host.errors import Problem
 
 SchemaCheck = Callable[[Any], list[Problem]]
@@ -35,7 +36,12 @@ def schema_check(schema: dict[str, Any], *, subject: str) -> SchemaCheck:
         raise InvalidSchema(error.message) from error
     validator: Validator = kind(schema, format_checker=kind.FORMAT_CHECKER, registry=_NOTHING_ELSE)
 
+    # The default draft only: "$schema" is not one of the keywords of a plain schema.
+    quick = quick_check(schema)
+
     def check(value: Any) -> list[Problem]:
+        if quick is not None and quick(value):
+            return []
         try:
             errors = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
         except Unresolvable as error:

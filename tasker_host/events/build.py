@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +16,6 @@ import structlog
 from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.event import DomainEvent, traceparent
-from tasker_host.domain.ids import uuid7_text
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.publishing import Result
 from tasker_host.domain.result import Failed, StepResult, Succeeded
@@ -29,6 +27,7 @@ from tasker_host.events.message import (
     error_text,
     json_object,
     more_members,
+    random_bits,
 )
 from tasker_host.hooks.publisher import BoundPublisher, EventPublisher, default_payload
 from tasker_host.registry.plan import EventPlan, StepPlan
@@ -74,10 +73,11 @@ class Publication:
     __slots__ = (
         "_attempt",
         "_context",
+        "_context_of",
         "_ids",
-        "_new_context",
-        "_now",
         "_options",
+        "_part",
+        "_prefix",
         "_whole",
         "built",
         "messages",
@@ -91,7 +91,7 @@ class Publication:
         step: Claimed,
         plan: StepPlan,
         outcome: Outcome,
-        new_context: Callable[[], StepContext],
+        context_of: Callable[[Claimed, StepPlan], StepContext],
         *,
         options: EventOptions,
     ) -> None:
@@ -100,11 +100,23 @@ class Publication:
         self.outcome = outcome
         self.messages: list[str] = []
         self.built: list[Built] = []
-        self._new_context = new_context
+        self._context_of = context_of
         self._options = options
         self._context: StepContext | None = None
         self._whole: str | None = None
         self._ids = ""
+
+    def events(self) -> list[DomainEvent]:
+        """All that are published, whichever way they go, in their order."""
+        messages = iter(self.messages)
+        found = []
+        for built in self.built:
+            message = next(messages) if built.fate == "published" and built.plan.is_durable else None
+            if built.event is not None:
+                found.append(built.event)
+            elif message is not None:
+                found.append(DomainEvent.from_message(loads(message)))
+        return found
 
     async def rebuild(self, outcome: Outcome) -> None:
         """Becomes that of `outcome`, which is reported instead."""
@@ -173,8 +185,10 @@ class Publication:
         origin = event.origin if step.name == step.template_step else _origin(event, step)
         asked = event.declaration.include_step
         whole = f',"step":{self._whole_step()}' if (options.include_step if asked is None else asked) else ""
+        # A uuid7; those of one step are in the order of its declarations.
         message = (
-            f'{{"event_id":"{uuid7_text(self._now)}",{event.head},"payload":{payload},'
+            f'{{"event_id":"{self._prefix}{min(self._part + len(self.built), 4095):03x}-'
+            f'{random_bits(14) | 0x8000:04x}-{random_bits(48):012x}",{event.head},"payload":{payload},'
             f'"metadata":{{{more}{self._ids}{origin}{self._attempt}{event.fired_by}}}{whole}}}'
         )
         check_size(message, options.message_max_bytes)
@@ -189,14 +203,14 @@ class Publication:
     def _prepare(self, happened: Result) -> None:
         """What all events of this outcome have in common."""
         step = self.step
-        self._now = now = time.time_ns()
-        step_uuid, correlation, parent = str(step.step_uuid), str(step.correlation_id), step.parent_correlation_id
+        self._part, self._prefix = _CLOCK.look(), _CLOCK.prefix
+        step_uuid, correlation, parent = step.step_uuid, step.correlation_id, step.parent_correlation_id
         above = "" if parent is None else f'"parent_correlation_id":"{parent}",'
         self._ids = f'"task_uuid":"{step.task_uuid}","step_uuid":"{step_uuid}",'
         self._attempt = (
             f',"correlation_id":"{correlation}",{above}'
             f'"traceparent":"{traceparent(correlation, step_uuid, step.attempt)}","attempt":{step.attempt},'
-            f'"outcome":"{happened}","fired_at":"{_CLOCK.text(now)}","fired_by":'
+            f'"outcome":"{happened}","fired_at":"{_CLOCK.text}","fired_by":'
         )
 
     # Publishers -------------------------------------------------------------------------------------------------------
@@ -205,7 +219,7 @@ class Publication:
         """Payload (None: declined) and additional metadata, as the publisher says."""
         if self._context is None:
             # Not the handler's: that one may have been changed by it.
-            self._context = self._new_context()
+            self._context = self._context_of(self.step, self.plan)
         context, result, declaration = self._context, self._result(), event.declaration
         if publisher.build is not None:
             return await self._called(publisher.build, context, result, declaration), {}

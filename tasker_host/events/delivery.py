@@ -124,7 +124,7 @@ class Deliverer:
     # What is said -----------------------------------------------------------------------------------------------------
 
     def _retried(self, taken: Taken, event: DomainEvent, error: str, retry_after: float | None) -> Delivered:
-        answered = retry_after is not None
+        answered = retry_after is not None and retry_after > 0
         if taken.attempt >= self._options.max_attempts:
             said = f"{error} (attempt {taken.attempt} of {self._options.max_attempts})"
             return self._failed(taken, "dead", said, target_ok=answered, event=event)
@@ -132,7 +132,7 @@ class Deliverer:
             taken.attempt,
             self._options.backoff,
             jitter=random.random(),  # noqa: S311 - no secret
-            requested=retry_after,
+            requested=retry_after if answered else None,
         )
         kind: Kind = "held" if answered else "retried"
         return self._failed(taken, kind, error, target_ok=answered, event=event, after=wait)
@@ -147,16 +147,17 @@ class Deliverer:
         event: DomainEvent | None = None,
         after: float | None = None,
     ) -> Delivered:
-        tell = log.warning if after is not None else log.error
-        tell(
-            "event not delivered, it is tried again" if after is not None else "event not delivered, given up",
-            relay=self._relay.name,
-            event_id=None if event is None else str(event.event_id),
-            event_name=None if event is None else event.event_name,
-            attempt=taken.attempt,
-            retry_in_seconds=None if after is None else round(after, 3),
-            error=error,
-        )
+        told = {
+            "relay": self._relay.name,
+            "event_id": None if event is None else str(event.event_id),
+            "event_name": None if event is None else event.event_name,
+            "attempt": taken.attempt,
+            "error": error,
+        }
+        if after is None:
+            log.error("event not delivered, given up", **told)
+        else:
+            log.warning("event not delivered, it is tried again", **told, retry_in_seconds=round(after, 3))
         wait = None if after is None else timedelta(seconds=after)
         return Delivered(Verdict(taken.msg_id, taken.attempt, kind, wait, error[:MOST_ERROR_CHARACTERS]), target_ok)
 

@@ -21,7 +21,6 @@ from tasker_host.events.ledger import Ledger
 from tasker_host.events.mailbox import Mailbox
 from tasker_host.hooks.publisher import BoundPublisher, EventPublisher
 from tasker_host.hooks.records import Subscriber
-from tasker_host.plugins.hookcheck import hook_manager
 from tasker_host.registry.plan import StepPlan
 
 log = structlog.get_logger("tasker.events")
@@ -53,8 +52,8 @@ class Events:
         self.paths = {"durable": 0, "fast": 0, "broadcast": 0}
         """Events that went each way."""
         self._options = options
-        self._fired_by = fired_by
-        self.bus = FastBus([*_of(built_in), *subscribers], timeout_seconds=subscriber_timeout_seconds)
+        self.fired_by = fired_by
+        self.bus = FastBus(subscribers, timeout_seconds=subscriber_timeout_seconds)
         self._after: dict[str, Mailbox] = {
             publisher.name: self.bus.mailbox(Subscriber(f"after_publish of {publisher.name}", (), _after(hooks)))
             for publisher in publishers
@@ -69,10 +68,10 @@ class Events:
         return bool(plan.events) or self._tells_of_steps
 
     def publication(
-        self, step: Claimed, plan: StepPlan, outcome: Outcome, new_context: Callable[[], StepContext]
+        self, step: Claimed, plan: StepPlan, outcome: Outcome, context_of: Callable[[Claimed, StepPlan], StepContext]
     ) -> Publication:
         """For the events of an outcome, which are still to be built."""
-        return Publication(step, plan, outcome, new_context, options=self._options)
+        return Publication(step, plan, outcome, context_of, options=self._options)
 
     def accepted(self, publication: Publication) -> None:
         """The outcome was committed: so are its durable events, and everybody else is told now."""
@@ -131,7 +130,7 @@ class Events:
     def happened(self, name: str, payload: Mapping[str, Any], **metadata: Any) -> None:
         """One of the host's own happenings, to those who hear it."""
         if self.bus.hears(name):
-            fired = {"fired_at": datetime.now(UTC).isoformat(timespec="microseconds"), "fired_by": self._fired_by}
+            fired = {"fired_at": datetime.now(UTC).isoformat(timespec="microseconds"), "fired_by": self.fired_by}
             self.bus.publish(DomainEvent(uuid7(), name, dict(payload), {**metadata, **fired}))
 
     def summary(self) -> dict[str, Any]:
@@ -156,14 +155,6 @@ class Events:
             if self.built_in is None or self.built_in.metrics is None
             else self.built_in.metrics.summary(),
         }
-
-
-def _of(built_in: BuiltIn | None) -> list[Subscriber]:
-    if built_in is None:
-        return []
-    manager = hook_manager()
-    manager.register(built_in, "tasker-host")
-    return [one for found in manager.hook.tasker_subscribers(settings=None) for one in found]
 
 
 def _after(hooks: EventPublisher) -> Callable[[DomainEvent], Any]:

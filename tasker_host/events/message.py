@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -22,17 +24,28 @@ class PublisherError(Exception):
 
 
 class Clock:
-    """RFC 3339 texts; of many in the same second only the fraction is made anew."""
+    """The time and the ids of events, as text. Of many within one millisecond most of it is made once."""
 
     def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
+        self._millisecond = -1
+        self.text = ""
+        """When it was last looked at, in RFC 3339."""
+        self.prefix = ""
+        """The same in a uuid7: its first 48 bits and its version."""
 
-    def text(self, nanoseconds: int) -> str:
-        second, rest = divmod(nanoseconds, 1_000_000_000)
-        if second != self._second:
-            self._second, self._text = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._text}.{rest // 1000:06d}+00:00"
+    def look(self) -> int:
+        """Sets the time; how much of the millisecond has passed, in 4096ths."""
+        millisecond, rest = divmod(time.time_ns(), 1_000_000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            moment = datetime.fromtimestamp(millisecond / 1000, UTC)
+            self.text = moment.isoformat(timespec="milliseconds")
+            self.prefix = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
+        return rest * 512 // 125_000
+
+
+random_bits = random.getrandbits
+"""Mersenne Twister, seeded anew in a fork: an id is no secret."""
 
 
 def json_object(members: Iterable[tuple[str, str]]) -> str:

@@ -6,6 +6,7 @@ import functools
 import types
 import typing
 from collections.abc import Callable
+from inspect import Parameter
 from typing import Annotated, Any
 
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from tasker_host.domain.batches import BatchWorkerContext
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.result import Checkpoint
+from tasker_host.domain.suggest import did_you_mean
 from tasker_host.handlers.declare import From, Input
 
 # Never what a task's context, an object, can be read as.
@@ -93,3 +95,23 @@ def names_for(function: Callable[..., Any]) -> dict[str, Any]:
     elif not hasattr(inner, "__globals__"):
         inner = getattr(type(inner), "__call__", None)  # noqa: B004 - an object that is called like a function
     return getattr(inner, "__globals__", {})
+
+
+def nothing_for(name: str, bare: Any, settings: BaseModel | None) -> str:
+    """Why a parameter cannot be given anything, and what to write in its place."""
+    if name == "api" or name_of(bare) in ("ApiClient", "AsyncApiClient"):
+        return f"nothing to give to parameter '{name}': only functions with @api_handler have a client"
+    if bare is Parameter.empty:
+        hint = f'write Annotated[…, Input("{name}")] for a field of the input, or Annotated[…, From("step")]'
+        return f"nothing to give to parameter '{name}': {hint} for the value of a step{_near_context(name)}"
+    kind = name_of(bare)
+    whole = "Input()" if may_be_object(bare) else f'Input("{name}")'
+    what = f"nothing to give to parameter '{name}' of type {kind}"
+    if isinstance(bare, type) and issubclass(bare, BaseModel):
+        own = "no settings" if settings is None else f"settings of type {name_of(type(settings))}"
+        what += f" (the plugin has {own})"
+    return f'{what}: write Annotated[{kind}, {whole}] for the input, or Annotated[{kind}, From("step")]'
+
+
+def _near_context(name: str) -> str:
+    return "; did you mean 'context'?" if name == "ctx" else did_you_mean(name, ["context"])

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from tasker_host.domain.context import StepContext
 from tasker_host.handlers.api_client import ApiClient, AsyncApiClient
-from tasker_host.handlers.api_pool import RESPONSE_MAX_BYTES, ApiOptions, ApiPool, Attempt
+from tasker_host.handlers.api_options import RESPONSE_MAX_BYTES, ApiOptions, Attempt, base_url_problem
+from tasker_host.handlers.api_pool import ApiPool
 from tasker_host.handlers.api_response import ApiOutcomes, ApiResponse
 from tasker_host.handlers.declare import Function, Named, Offer, named_by
 from tasker_host.handlers.step import Call, StepHandler
@@ -111,6 +112,8 @@ class ApiHandler(ApiOutcomes, StepHandler):
     def _around(self, call: Call, *, is_async: bool, runs_in: RunsIn) -> Call:
         if runs_in == "loop" and not is_async:
             raise BindError(["runs_in is 'loop', but it waits for answers; write async def, or leave runs_in out"])
+        if problem := base_url_problem(self.base_url):
+            raise BindError([problem])
         return _asking(call, is_async=is_async)
 
 
@@ -162,8 +165,8 @@ class _Api:
     def offer(self, settings: BaseModel | None, *, is_async: bool) -> Offer:
         base_url = self.base_url(settings) if callable(self.base_url) else self.base_url
         headers = self.default_headers(settings) if callable(self.default_headers) else self.default_headers
-        if not isinstance(base_url, str):
-            raise BindError([f"base_url must be text (got {base_url!r})"])
+        if problem := base_url_problem(base_url):
+            raise BindError([problem])
         pool = ApiPool(ApiOptions(base_url=base_url, headers=headers or {}, **self.more))
         kind = AsyncApiClient if is_async else ApiClient
         other = ApiClient if is_async else AsyncApiClient

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasker_host.handlers.api_pool import ApiPool, Attempt
+from tasker_host.handlers.api_options import Attempt
+from tasker_host.handlers.api_pool import ApiPool
 from tasker_host.handlers.api_response import ApiOutcomes, ApiResponse
 
 

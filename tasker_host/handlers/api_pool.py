@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import threading
 import time
 import weakref
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from uuid import uuid5
 
 import httpx
 
-from tasker_host.domain.context import StepContext
-from tasker_host.domain.json import canonical_json
 from tasker_host.errors import PermanentError
+from tasker_host.handlers.api_body import Arriving, Body
+from tasker_host.handlers.api_options import ApiOptions, Attempt
 from tasker_host.handlers.api_response import (
     ApiConnectionError,
     ApiResponse,
@@ -34,54 +31,6 @@ _SENDING = ("auth", "follow_redirects")
 
 _AT_LEAST_SECONDS = 1.0
 """To wait when another request just tries whether the host is back."""
-
-
-RESPONSE_MAX_BYTES = 16 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiOptions:
-    """How a handler asks. `timeout_seconds` is for connecting, and for the whole answer; None: no limit.
-
-    After `breaker_failures` requests in a row to one host that failed (no answer, or 5xx) nothing is sent there for
-    `breaker_open_seconds`; 0: it is always tried. `client` are further arguments of `httpx.Client`, like `auth`.
-    """
-
-    base_url: str = ""
-    timeout_seconds: float | None = 30.0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    breaker_failures: int = 5
-    breaker_open_seconds: float = 30.0
-    response_max_bytes: int = RESPONSE_MAX_BYTES
-    client: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Attempt:
-    """Which step asks: its headers, the same in every attempt where they must be."""
-
-    def __init__(self, context: StepContext, *, is_async: bool = False) -> None:
-        self.is_async = is_async
-        self._context = context
-        self._asked: Counter[str] = Counter()
-        self._mutex = threading.Lock()
-
-    def headers(self, method: str, url: str) -> dict[str, str]:
-        """`Idempotency-Key` of the request, and what ties it to the task.
-
-        The key is the same in every attempt of the step, and another for each request that one attempt makes: the n-th
-        of the same method and url. After a checkpoint the requests are others.
-        """
-        request = f"{method} {url}"
-        with self._mutex:
-            self._asked[request] += 1
-            number = self._asked[request]
-        cursor = canonical_json(self._context.checkpoint_cursor)
-        correlation_id = self._context.correlation_id
-        return {
-            "idempotency-key": str(uuid5(self._context.step_uuid, f"{cursor}\n{request}\n{number}")),
-            "traceparent": f"00-{correlation_id.hex}-{secrets.token_hex(8)}-01",
-            "x-correlation-id": str(correlation_id),
-        }
 
 
 class ApiPool:
@@ -120,29 +69,37 @@ class ApiPool:
         cannot be sent, PermanentError."""
         client = self.sync_client
         with self._problems(method, path):
-            request, sending, ends = self._built(client, attempt, method, path, options)
-            with self._guarded(request) as told:
+            request, sending, ends = self._built(client, method, path, options)
+            with _asking(attempt, request) as tell, self._guarded(request) as told:
                 response = client.send(request, stream=True, **sending)
+                body = Body(self._limit(request, ends))
                 try:
-                    response.stream = _Stream(response.stream, self._limit(request, ends))
-                    response.read()
+                    response.stream = Arriving(response.stream, body.arrives)
+                    for piece in response.iter_bytes():
+                        body.add(piece)
                 finally:
                     response.close()
-                return told(response)
+                answer = told(body.of(response))
+                tell(answer)
+                return answer
 
     async def arequest(self, attempt: Attempt | None, method: str, path: str, **options: Any) -> ApiResponse:
         """`request`, on the event loop."""
         client = self.async_client
         with self._problems(method, path):
-            request, sending, ends = self._built(client, attempt, method, path, options)
-            with self._guarded(request) as told:
+            request, sending, ends = self._built(client, method, path, options)
+            with _asking(attempt, request) as tell, self._guarded(request) as told:
                 response = await client.send(request, stream=True, **sending)
+                body = Body(self._limit(request, ends))
                 try:
-                    response.stream = _Stream(response.stream, self._limit(request, ends))
-                    await response.aread()
+                    response.stream = Arriving(response.stream, body.arrives)
+                    async for piece in response.aiter_bytes():
+                        body.add(piece)
                 finally:
                     await response.aclose()
-                return told(response)
+                answer = told(body.of(response))
+                tell(answer)
+                return answer
 
     def close(self) -> httpx.AsyncClient | None:
         """Closes what threads use; what is left to be closed on its event loop, if anything. May be used again."""
@@ -166,6 +123,8 @@ class ApiPool:
         ours = {
             "base_url": options.base_url,
             "timeout": options.timeout_seconds,
+            # One step's cookies are not the next one's.
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             "headers": {"user-agent": "tasker-host", **options.headers},
             # A step waits for its own answer, not for a connection: how many there are, the worker's slots say.
             "limits": httpx.Limits(max_connections=None, max_keepalive_connections=20),
@@ -175,7 +134,6 @@ class ApiPool:
     def _built(
         self,
         client: httpx.Client | httpx.AsyncClient,
-        attempt: Attempt | None,
         method: str,
         path: str,
         options: dict[str, Any],
@@ -189,9 +147,6 @@ class ApiPool:
             raise PermanentError(
                 f"{path!r} is no address: give the handler a base_url, or write https://…", error_code="API_REQUEST"
             )
-        if attempt is not None:
-            for name, value in attempt.headers(request.method, str(request.url)).items():
-                request.headers.setdefault(name, value)
         return request, sending, ends
 
     def _limit(self, request: httpx.Request, ends: float | None) -> Callable[[int], None]:
@@ -275,32 +230,8 @@ class ApiPool:
             return self._breakers[host]
 
 
-class _Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """An answer as it arrives, checked at each piece."""
-
-    def __init__(self, inner: Any, check: Callable[[int], None]) -> None:
-        self._inner = inner
-        self._check = check
-
-    def __iter__(self) -> Iterator[bytes]:
-        received = 0
-        for piece in self._inner:
-            received += len(piece)
-            self._check(received)
-            yield piece
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
-        async for piece in self._inner:
-            received += len(piece)
-            self._check(received)
-            yield piece
-
-    def close(self) -> None:
-        self._inner.close()
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+def _asking(attempt: Attempt | None, request: httpx.Request) -> AbstractContextManager[Callable[[ApiResponse], None]]:
+    return nullcontext(lambda _: None) if attempt is None else attempt.asking(request)
 
 
 def _where(error: httpx.RequestError, method: str, path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
@@ -14,7 +15,7 @@ import httpx
 
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Failed, Succeeded
-from tasker_host.errors import HandlerError, JsonError, RetryableError
+from tasker_host.errors import HandlerError, JsonError, NetworkError, ServiceUnavailableError, StepTimeoutError
 
 MOST_RETRY_AFTER_SECONDS = 86_400
 """Nobody is waited for longer than a day, whatever they ask for."""
@@ -155,10 +156,12 @@ def _seconds(said: str, now: float) -> int:
     if said.isascii() and said.isdigit():
         return int(said[:12])
     try:
-        due = parsedate_to_datetime(said).timestamp()
+        due = parsedate_to_datetime(said)
+        # Without a zone it is UTC, as HTTP's dates are.
+        seconds = (due if due.tzinfo is not None else due.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, TypeError, OverflowError, IndexError):
         return UNREADABLE_RETRY_AFTER_SECONDS
-    return max(0, round(due - now))
+    return max(0, round(seconds))
 
 
 class ApiError(HandlerError):
@@ -171,25 +174,23 @@ class ApiError(HandlerError):
             error_code=failed.error_code,
             retry_after=failed.retry_after_seconds,
             metadata=failed.metadata,
+            error_type=failed.error_type,
         )
         self.response = response
-        self.error_type = failed.error_type
         self.retryable = failed.retryable  # type: ignore[misc]  # of each answer its own
 
 
-class ApiConnectionError(RetryableError):
+class ApiConnectionError(NetworkError):
     """No answer: the host was not found, refused, or broke the connection."""
 
     error_type = "connection_error"
 
 
-class ApiTimeoutError(RetryableError):
+class ApiTimeoutError(StepTimeoutError):
     """No answer in time."""
 
-    error_type = "timeout"
 
-
-class CircuitOpenError(RetryableError):
+class CircuitOpenError(ServiceUnavailableError):
     """Nothing was sent: the host failed several times in a row and is left alone for a while."""
 
     error_type = "circuit_open"

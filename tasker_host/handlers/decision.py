@@ -24,7 +24,8 @@ class DecisionHandler(StepHandler):
 
         The metadata of the attempt says who decided: `decision_handler` and `decision_version`.
         """
-        return self.decision_success_with_outcome(Decision.route(steps, **(routing_context or {})), metadata)
+        names = (steps,) if isinstance(steps, str) else tuple(steps)
+        return self.decision_success_with_outcome(Decision(names, dict(routing_context or {})), metadata)
 
     def decision_success_with_outcome(self, outcome: Decision, metadata: Mapping[str, Any] | None = None) -> Succeeded:
         """The same, of a `Decision` that is made already."""
@@ -37,7 +38,8 @@ class DecisionHandler(StepHandler):
         metadata: Mapping[str, Any] | None = None,
     ) -> Succeeded:
         """No step is made, because of `reason`."""
-        return self.decision_success_with_outcome(Decision.skip(reason, **(routing_context or {})), metadata)
+        outcome = Decision((), {"reason": reason, **(routing_context or {})})
+        return self.decision_success_with_outcome(outcome, metadata)
 
     route_to_steps = decision_success
     skip_branches = decision_no_branches

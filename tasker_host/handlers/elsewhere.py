@@ -11,6 +11,7 @@ import inspect
 import pickle
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Literal
 
 from tasker_host.domain.context import StepContext
@@ -39,7 +40,9 @@ def sendable(handler: BoundHandler, answer: Answer) -> Answer:
         pickle.loads(pickle.dumps(answer))  # noqa: S301 - an exception may be written and yet not be read again
     except Exception as error:
         kind, what = answer
-        return "failed", failed(what if kind == "raised" else error, handler, ())
+        failure = failed(what if kind == "raised" else error, handler, ())
+        # Its text is always text; what else it carries may be what could not be sent.
+        return "failed", replace(failure, metadata={key: repr(value) for key, value in failure.metadata.items()})
     return answer
 
 

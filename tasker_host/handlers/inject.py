@@ -25,6 +25,7 @@ from tasker_host.handlers.annotations import (
     may_be_object,
     name_of,
     names_for,
+    nothing_for,
     without_none,
 )
 from tasker_host.handlers.declare import Declaration, From, Input, Offer, declaration
@@ -251,7 +252,7 @@ class _Planner:
                 f"parameter '{name}' has Input or From inside its type; put Annotated around the whole"
             )
         elif default is REQUIRED:
-            self.unfilled.append(self._nothing_for(name, bare))
+            self.unfilled.append(nothing_for(name, bare, self.settings))
 
     def _from_the_step(self, name: str, bare: Any) -> tuple[Getter, Source] | None:
         """What is given by the type of a parameter, or where it has none by its name: parts of the attempt itself."""
@@ -290,18 +291,6 @@ class _Planner:
         self.problems.append('From needs the name of a step: From("price_order")')
         return _Wanted("From", step="?")
 
-    def _nothing_for(self, name: str, bare: Any) -> str:
-        if bare is REQUIRED:
-            hint = f'write Annotated[…, Input("{name}")] for a field of the input, or Annotated[…, From("step")]'
-            return f"nothing to give to parameter '{name}': {hint} for the value of a step{_near_context(name)}"
-        kind = name_of(bare)
-        whole = "Input()" if may_be_object(bare) else f'Input("{name}")'
-        what = f"nothing to give to parameter '{name}' of type {kind}"
-        if isinstance(bare, type) and issubclass(bare, BaseModel):
-            own = "no settings" if self.settings is None else f"settings of type {name_of(type(self.settings))}"
-            what += f" (the plugin has {own})"
-        return f'{what}: write Annotated[{kind}, {whole}] for the input, or Annotated[{kind}, From("step")]'
-
     def _add(self, name: str, want: _Wanted, default: Any, bare: Any, found: Plan) -> None:
         kind = bare if want.model is REQUIRED else want.model
         key = want.step if want.step is not None else want.input or ""
@@ -332,7 +321,3 @@ class _Planner:
             first = str(error).partition("\n")[0]
             self.problems.append(f"parameter '{name}': values cannot be checked as {name_of(kind)}: {first}")
             return None
-
-
-def _near_context(name: str) -> str:
-    return "; did you mean 'context'?" if name == "ctx" else did_you_mean(name, ["context"])

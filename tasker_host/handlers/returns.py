@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing_extensions import is_typeddict
 
 from tasker_host.domain.batches import BatchConfig, Batches
 from tasker_host.domain.faults import faults, path_text
@@ -30,18 +31,21 @@ def returned_type(function: Callable[..., Any]) -> Any:
     An annotation that cannot be read, like a name for type checkers only, asks for nothing.
     """
     kind = _plain_kind(_annotation(function))
-    return kind if _has_model(kind) else None
+    if not _has_model(kind):
+        return None
+    try:
+        TypeAdapter(kind).rebuild(raise_errors=True)
+    except Exception:  # a type that pydantic cannot check, beside the model
+        return None
+    return kind
 
 
 def result_check(kind: Any) -> ResultCheck | None:
     """Says where a value does not fit the type; None where there is nothing to check."""
     if kind is None:
         return None
-    try:
-        adapter = TypeAdapter(kind)
-        adapter.rebuild(raise_errors=True)
-    except Exception:  # a type that pydantic cannot check, beside the model
-        return None
+    adapter = TypeAdapter(kind)
+    adapter.rebuild(raise_errors=True)
     validate = adapter.validator.validate_python
     exact = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
@@ -59,7 +63,7 @@ def result_check(kind: Any) -> ResultCheck | None:
             validate(plain(value))
         except ValidationError as error:
             found = faults(error, cast("type[BaseModel]", kind), mapping="an object")
-            return [Problem(".".join(filter(None, ("result", path_text(f.path)))), f.message) for f in found]
+            return [Problem(path_text(("result", *fault.path)), fault.message) for fault in found]
         return []
 
     return check
@@ -93,4 +97,4 @@ def _has_model(kind: Any) -> bool:
     if not isinstance(kind, type) or kind in _OURS:
         return False
     is_model = issubclass(kind, BaseModel) and kind is not BaseModel
-    return is_model or dataclasses.is_dataclass(kind) or typing.is_typeddict(kind)
+    return is_model or dataclasses.is_dataclass(kind) or is_typeddict(kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -28,7 +28,7 @@ _MOST_TOLD = 10
 class InvalidInputError(PermanentError):
     """What the step was given does not fit the handler; `field` of each problem is where."""
 
-    error_type: ClassVar[str] = "validation_error"
+    error_type = "validation_error"
 
     def __init__(self, subject: str, problems: Sequence[Problem]) -> None:
         told = "; ".join(f"{subject} {problem}" for problem in problems[:_MOST_TOLD])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
 from tasker_host.domain.context import StepContext
+from tasker_host.domain.template import TaskTemplate
 from tasker_host.hooks.records import RunsIn
 
 Kind = Literal["step", "decision", "batch_analyzer", "batch_worker", "api"]
@@ -96,6 +97,14 @@ class BoundHandler:
                 [f"handler '{self.name}' ({self.path}) is a function and has no method '{method}'; remove 'method'"]
             )
         return self._for_method(method)
+
+
+@runtime_checkable
+class Buildable(Protocol):
+    """What a template is made from in code: `tasker_host.workflow(…)`."""
+
+    def build(self) -> TaskTemplate:
+        """Raises TemplateError."""
 
 
 class Bind(Protocol):

@@ -35,25 +35,30 @@ def default_payload(result: StepResult, attempt: int) -> Any:
 class EventPublisher:
     """A publisher as a class: override what is to differ; every method may be `async def` instead.
 
-    `name` is what templates write. All of them are called on the event loop.
+    `name` is what templates write. All of them are called on the event loop. What they are given is for those that
+    override them: as they are here, most make nothing of it.
     """
 
     name: str = ""
 
     def should_publish(self, step: StepContext, result: StepResult, event: EventDeclaration) -> Any:
         """False: this event is declined."""
+        del step, result, event
         return True
 
     def transform_payload(self, step: StepContext, result: StepResult, event: EventDeclaration) -> Any:
         """The payload; None declines. As it is here: the result, or for a failure the error."""
+        del event
         return default_payload(result, step.attempt)
 
     def additional_metadata(self, step: StepContext, result: StepResult, event: EventDeclaration) -> Any:
         """More metadata, as a mapping; what the host itself says there cannot be changed."""
+        del step, result, event
         return {}
 
     def before_publish(self, event_name: str, payload: Any, metadata: Mapping[str, Any]) -> Any:
         """Last word before the event becomes part of the result; False declines."""
+        del event_name, payload, metadata
         return True
 
     def after_publish(self, event_name: str, payload: Any, metadata: Mapping[str, Any]) -> Any:

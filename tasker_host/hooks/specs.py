@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from tasker_host.domain.template import TaskTemplate
+from tasker_host.hooks.bound import Buildable
 from tasker_host.hooks.publisher import EventPublisher
 from tasker_host.hooks.records import Classifier, Executor, HealthCheck, Middleware, Publisher, Resolver, Subscriber
 from tasker_host.hooks.relay import Relay
@@ -76,12 +77,13 @@ def tasker_resolvers(settings: Any) -> Iterable[Resolver]:  # type: ignore[empty
 
 
 @hookspec
-def tasker_templates(settings: Any) -> Iterable[TaskTemplate | Traversable]:  # type: ignore[empty-body]
+def tasker_templates(settings: Any) -> Iterable[TaskTemplate | Buildable | Traversable]:  # type: ignore[empty-body]
     """Templates of the tasks that can be submitted.
 
-    **Called** once, after `tasker_handlers`.
-    **Return** `TaskTemplate`s, or YAML resources: `importlib.resources.files("tasker_payments") / "templates"` is a
-    folder, read with all `.yaml` and `.yml` files below it; a single file works too.
+    **Called** once, after `tasker_resolvers`.
+    **Return** `TaskTemplate`s, workflows (`workflow(...)`, which are built), or YAML resources:
+    `importlib.resources.files("tasker_payments") / "templates"` is a folder, read with all `.yaml` and `.yml` files
+    below it; a single file works too.
     **If it raises**, or a file is not a valid template, the plugin fails; each fault has file and line.
     **Since** 0.1.
     """

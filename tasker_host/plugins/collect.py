@@ -15,7 +15,7 @@ from tasker_host.domain.json import loads
 from tasker_host.domain.source import template_from_data
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import Problem, TemplateError
-from tasker_host.hooks.bound import Bind, BindError, BoundHandler
+from tasker_host.hooks.bound import Bind, BindError, BoundHandler, Buildable
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Middleware, Subscriber
 from tasker_host.hooks.relay import Relay
@@ -193,10 +193,14 @@ class Collector:
 
     def _readers(self, item: object, hook: str) -> list[Callable[[], tuple[TaskTemplate, list[Problem]]]]:
         """One function for each template that `item` is or has."""
+        if isinstance(item, Buildable) and not isinstance(item, type):
+            return [lambda: _canonical(item.build())]
         if isinstance(item, TaskTemplate):
-            return [lambda: template_from_data(loads(item.canonical()), source=f"template {item.label}")]
+            return [lambda: _canonical(item)]
         if isinstance(item, type) or not isinstance(item, Traversable):
-            expected = 'give TaskTemplates, or resources: importlib.resources.files("your_package") / "templates"'
+            expected = (
+                'give TaskTemplates, workflows, or resources: importlib.resources.files("your_package") / "templates"'
+            )
             self.refuse(hook, f"gave {shown(item)}; {expected}")
             return []
         files: list[Traversable] = []
@@ -213,3 +217,8 @@ class Collector:
 
 def shown(item: object) -> str:
     return f"{item!r:.80} ({type(item).__qualname__})"
+
+
+def _canonical(template: TaskTemplate) -> tuple[TaskTemplate, list[Problem]]:
+    """Read again, so that what was made in code, around its checks even, is checked like a file."""
+    return template_from_data(loads(template.canonical()), source=f"template {template.label}")

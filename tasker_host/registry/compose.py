@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
-from tasker_host.domain.batches import BatchConfig, Batches, batches_of
+from tasker_host.domain.batches import batches_of, kept_value
 from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision
+from tasker_host.domain.graph import reads
 from tasker_host.domain.result import decision_of
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.domain.states import StepType
@@ -24,7 +25,7 @@ from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Executor, Middleware, Subscriber
 from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
-from tasker_host.registry.misfits import misfits
+from tasker_host.registry.misfits import misfits, unread
 from tasker_host.registry.plan import Expand, StepPlan
 
 log = structlog.get_logger("tasker.registry")
@@ -169,18 +170,20 @@ class Registry:
                 batches = batches_of(result)
                 if batches.worker_template is None and handler.worker_template is not None:
                     batches = replace(batches, worker_template=handler.worker_template)
-                plain = isinstance(result, Batches | BatchConfig)
-                return (batches.as_value() if plain else result), expand_batches(template, step.name, batches)
+                made = expand_batches(template, step.name, batches)
+                # A result_schema describes the whole value.
+                return (result if step.result_schema and type(result) is dict else kept_value(result, batches)), made
 
             return analyze
         return None
 
     def _found_in(self, template: TaskTemplate) -> tuple[Problem, ...]:
         problems = []
+        above = reads(template)
         for step in template.steps:
             where = f"template {template.label}, step '{step.name}'"
             try:
-                self.handler_of(step)
+                problems += [Problem(where, text) for text in unread(template, step, self.handler_of(step), above)]
             except BindError as error:
                 problems += [Problem(where, problem) for problem in error.problems]
             try:

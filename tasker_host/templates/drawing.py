@@ -79,7 +79,9 @@ def svg(template: TaskTemplate) -> str:
     """A picture of its own, without scripts and fonts from elsewhere."""
 
     def width_of(name: str) -> float:
-        return max(90.0, 28 + _LETTER * len(name))
+        # Slanted and doubled sides take room.
+        plain = template.step(name).type is StepType.STANDARD
+        return max(90.0, (28 if plain else 48) + _LETTER * len(name))
 
     placed = layout(template, width_of=width_of)
     width, height = round(placed.width), round(placed.height)

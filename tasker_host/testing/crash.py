@@ -13,11 +13,11 @@ from tasker_host.domain.template import TaskTemplate
 from tasker_host.testing.certificate import CrashReport, Finding, NotIdempotent
 from tasker_host.testing.compare import Comparison, Difference, Traces
 from tasker_host.testing.effects import Effects
-from tasker_host.testing.given import Given, Plugins, Settings, Template, request_for
+from tasker_host.testing.given import Given, Plugins, Settings, Template, given
 from tasker_host.testing.moments import Moment
 from tasker_host.testing.outcome import TaskRun, run_of
 from tasker_host.testing.own_loop import in_own_loop
-from tasker_host.testing.server import Databases, embedded_databases
+from tasker_host.testing.server import Databases, embedded_databases, remember
 from tasker_host.testing.stage import Stage, StillRunning, staged
 from tasker_host.testing.task import TIMEOUT_SECONDS, left_behind, with_template
 
@@ -58,7 +58,7 @@ async def crash_everywhere_async(
 
     Returns the report when all are the same, else raises NotIdempotent with it.
     """
-    known = with_template(template, plugins, handlers, settings, config)
+    known = given(plugins, handlers, [], settings, config)
     report = await certified(
         known,
         template,
@@ -89,7 +89,7 @@ async def certified(
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> CrashReport:
     """The report, whatever it says; `progress` is told how many runs are done, of how many."""
-    known = replace(known, config={**known.config, **_ONE_BY_ONE})
+    known = replace(with_template(template, known), config={**known.config, **_ONE_BY_ONE})
     async with staged(known, databases, setup=setup) as stage:
         runs = _Runs(stage, template, context, request, effects, reset, timeout_seconds)
         return await runs.everywhere(progress)
@@ -107,10 +107,10 @@ class _Runs:
 
     async def everywhere(self, progress: Callable[[int, int], None]) -> CrashReport:
         begun = time.monotonic()
-        definition = self._definition()
         await self.stage.host.quiet.wait()
-        await self.stage.host.database.fetchval("select tasker_kit.remember()")
+        await remember(self.stage.dsn)
         moments, undisturbed, traces = await self._once(None)
+        definition = self._definition(undisturbed.template)
         _, _, again = await self._once(None)
         comparison = Comparison(traces, again)
         findings: list[Finding] = []
@@ -142,15 +142,8 @@ class _Runs:
             took_seconds=time.monotonic() - begun,
         )
 
-    def _definition(self) -> TaskTemplate:
-        wanted = request_for(self.template, self.stage.templates())
-        registry = self.stage.host.registry
-        version = wanted.get("version") or registry.latest_version(wanted["namespace"], wanted["name"])
-        for found in self.stage.templates():
-            if (found.namespace_name, found.name, found.version) == (wanted["namespace"], wanted["name"], version):
-                return found
-        # Told as a submission tells it, with a suggestion.
-        raise AssertionError("a template that is not known was submitted")
+    def _definition(self, label: str) -> TaskTemplate:
+        return next(found for found in self.stage.templates() if found.label == label)
 
     async def _once(self, fatal: Moment | None) -> tuple[list[Moment], TaskRun, Traces]:
         """One run from the same beginning; its moments, its end and what it left."""
@@ -165,7 +158,7 @@ class _Runs:
         host.moments.watch(fatal)
         try:
             task = await stage.submit(self.template, self.context, self.request)
-            await stage.rest([task], timeout_seconds=self.timeout_seconds)
+            await stage.rest([task], timeout_seconds=self.timeout_seconds, others=True)
         finally:
             moments = host.moments.stop()
         left = await left_behind(stage, self.effects, all_tables=True)

@@ -6,8 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+
 from tasker_host.domain.json import dumps, loads
-from tasker_host.errors import JsonError
+from tasker_host.errors import JsonError, Problem, RequestError
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -28,7 +30,14 @@ async def measured(connection: Connection, effects: Effects, *, all_tables: bool
         names = [row["name"] for row in await connection.fetch("select name from tasker_kit.user_tables()")]
         return {name: await _rows_of_table(connection, name) for name in names}
     listed = [effects] if isinstance(effects, str) or callable(effects) else list(effects)
-    return {_name(effect): await _one(connection, effect) for effect in listed}
+    found = {}
+    for effect in listed:
+        try:
+            found[_name(effect)] = await _one(connection, effect)
+        except asyncpg.PostgresError as error:
+            told = f"{type(error).__name__}: {error}"
+            raise RequestError("effects cannot be looked at", [Problem(_name(effect), told)]) from error
+    return found
 
 
 def _name(effect: Effect) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from tasker_host.errors import Problem, TemplateError
 from tasker_host.handlers.bound import bind
 from tasker_host.plugins import Fault, load_plugins
+from tasker_host.plugins.alone import imported, name_of
 from tasker_host.registry.build import registry_of
 from tasker_host.testing.given import given
 
@@ -24,10 +25,12 @@ def check(
     Faults of its hooks, then templates whose steps name what nobody gives. A module that cannot be imported is a fault
     too. `settings` are the plugin's, `config` overrides by dotted key. Nothing is started.
     """
-    try:
-        known = given([plugin], settings=settings, config=config)
-    except ImportError as error:
-        return [Problem(str(plugin), f"cannot be imported: {type(error).__name__}: {error}")]
+    if isinstance(plugin, str):
+        found_module = imported(plugin, name_of(plugin))
+        if not isinstance(found_module, ModuleType):
+            return [fault for broken in found_module.plugins for fault in broken.faults]
+        plugin = found_module
+    known = given([plugin], settings=settings, config=config)
     configuration = known.configuration("")
     roster = load_plugins(configuration, bind=bind, extra=known.plugins, entry_points=False)
     found: list[Fault | Problem] = [fault for broken in roster.faulty() for fault in broken.faults]
@@ -35,6 +38,4 @@ def check(
         registry = registry_of(roster, configuration)
     except TemplateError as error:
         return [*found, *error.problems]
-    for template in registry.templates():
-        found += registry.problems(template.namespace_name, template.name, template.version)
-    return found
+    return [*found, *(problem for template in registry.templates() for problem in registry.problems_of(template))]

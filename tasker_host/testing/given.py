@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import importlib_metadata
 from pydantic import BaseModel
 
 from tasker_host.config import Config, load
@@ -20,14 +19,17 @@ from tasker_host.domain.source import parse_template, template_from_data
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import ConfigError, Problem, RequestError, TemplateError
 from tasker_host.hooks.specs import hookimpl
-from tasker_host.plugins.candidate import GROUP
+from tasker_host.plugins.alone import name_of
 
 Plugins = Iterable[ModuleType | str] | Mapping[str, ModuleType | str]
 Template = TaskTemplate | Mapping[str, Any] | Path | str
 Settings = Mapping[str, Any] | BaseModel
 
 OWN = "test"
-"""The name of the plugin that has the handlers and the template of a test."""
+"""The name of the plugin that has the handlers and templates of a test."""
+
+TEMPLATE = "test_template"
+"""And of that which has the one template of a run."""
 
 _LABEL = re.compile(r"(?:(?P<namespace>[^/\s@]+)/)?(?P<name>[^/\s@]+)(?:@(?P<version>[^/\s@]+))?")
 _YAML = (".yaml", ".yml")
@@ -36,6 +38,7 @@ _STILL: Mapping[str, Any] = {
     "worker.mode": "polling",
     "worker.poll_interval_seconds": 3600.0,
     "worker.shutdown_grace_seconds": 0.0,
+    "worker.max_blocked_seconds": 0,
     "database.auto_migrate": "never",
     "database.pool_size": 4,
     "sweep.interval_seconds": 3600.0,
@@ -57,6 +60,11 @@ class Given:
     root: Path | None = None
     env: str | None = None
     environ: Mapping[str, str] | None = None
+    """With these the configuration is that of the machine, from `root`; without, the same everywhere."""
+
+    def with_template(self, template: TaskTemplate) -> Given:
+        """And this template."""
+        return replace(self, plugins={**self.plugins, TEMPLATE: _module([], [template], None)})
 
     def configuration(self, dsn: str) -> Config:
         """For a host on the database `dsn`. Raises ConfigError."""
@@ -64,10 +72,10 @@ class Given:
         variables = {**(self.environ or {}), "DATABASE_URL": dsn}
         for name, settings in self.settings.items():
             overrides[f"plugins.{name}.settings"] = _substituted(dict(settings), variables)
-        # Nothing of the machine's own configuration, unless the caller names one: tests are the same everywhere.
+        is_own = self.environ is not None
         return load(
-            self.root or shipped_root(),
-            env=self.env or "test",
+            self.root if is_own else shipped_root(),
+            env=self.env if is_own else "test",
             environ=variables,
             overrides=overrides,
         )
@@ -96,7 +104,7 @@ def named_plugins(plugins: Plugins) -> dict[str, ModuleType]:
     if isinstance(plugins, Mapping):
         return {name: _imported(plugin) for name, plugin in plugins.items()}
     found = [_imported(plugin) for plugin in plugins]
-    return {_name_of(module): module for module in found}
+    return {name_of(module.__name__): module for module in found}
 
 
 def _imported(plugin: ModuleType | str) -> ModuleType:
@@ -107,14 +115,6 @@ def _imported(plugin: ModuleType | str) -> ModuleType:
     raise TypeError(
         f"{plugin!r:.80} is not a plugin: give a module of hookimpls, or its name; functions and classes are `handlers`"
     )
-
-
-def _name_of(module: ModuleType) -> str:
-    for point in importlib_metadata.entry_points(group=GROUP):
-        if point.value == module.__name__:
-            return str(point.name)
-    words = [word for word in module.__name__.split(".") if word != "plugin"]
-    return (words[-1] if words else module.__name__).removeprefix("tasker_") or module.__name__
 
 
 def _by_plugin(named: Mapping[str, ModuleType], settings: Settings | None) -> dict[str, Mapping[str, Any]]:

@@ -12,7 +12,6 @@ from uuid import UUID
 from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.event import DomainEvent
-from tasker_host.domain.json import loads
 from tasker_host.events.build import Publication
 from tasker_host.events.hub import Events
 from tasker_host.worker.calls import Calls
@@ -143,7 +142,8 @@ class KitSlots(Slots):
         return left
 
     async def kill(self) -> None:
-        """Ends what runs as if the process had gone."""
+        """Ends what runs as if the process had gone; what it comes to now, nobody hears."""
+        self._finished = lambda *_: None
         tasks = [running.task for running in self._running.values() if running.task is not None]
         for task in tasks:
             task.cancel()
@@ -209,13 +209,7 @@ class KitEvents(Events):
         return kept
 
     def accepted(self, publication: Publication) -> None:
-        # Of those that go the durable way only, the message has more than the event that was built.
-        messages = iter(map(loads, publication.messages))
-        for built in publication.built:
-            if built.event is not None:
-                self.published.append(
-                    DomainEvent.from_message(next(messages)) if built.plan.is_durable else built.event
-                )
+        self.published.extend(publication.events())
         super().accepted(publication)
 
 
@@ -238,14 +232,14 @@ class KitWorker(Worker):
         # While moments are watched, every step comes by a claim of its own.
         return NOBODY if self._moments.is_watching else super().reserve(steps)
 
-    def move(self) -> None:
-        """Time has passed: it is no longer quiet, and looks."""
-        self.quiet.clear()
-        self.wake()
-
     async def kill(self) -> None:
         assert isinstance(self._slots, KitSlots)
         await self._slots.kill()
+
+    def _rouse(self) -> None:
+        # Whatever it is about to do, whoever waits for it to be quiet waits for that too.
+        self.quiet.clear()
+        super()._rouse()
 
     async def _wait(self) -> None:
         if self.is_idle and not self._bell and not self._reserved:

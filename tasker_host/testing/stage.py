@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -10,20 +11,20 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
+import asyncpg
+
 from tasker_host.db.database import dropped
 from tasker_host.db.queries import tasks_get, tasks_unsettled
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.ids import WorkerId
 from tasker_host.domain.request import request_from_data
 from tasker_host.domain.template import TaskTemplate
-from tasker_host.errors import PluginError, Problem, TemplateError
+from tasker_host.errors import PluginError, Problem, RequestError, TemplateError
 from tasker_host.events.hub import Events
-from tasker_host.handlers.bound import bind
 from tasker_host.host import Host
-from tasker_host.orchestration.catalog import Catalog
-from tasker_host.plugins import Roster, load_plugins
-from tasker_host.registry.build import registry_of
+from tasker_host.plugins import Roster
 from tasker_host.testing.given import Given, Template, request_for
+from tasker_host.testing.lives import Renewal, renewed
 from tasker_host.testing.moments import KitEvents, KitWorker, Moments
 from tasker_host.testing.server import Databases
 from tasker_host.worker.loop import Worker
@@ -53,7 +54,9 @@ class KitHost(Host):
         self.quiet = asyncio.Event()
         """Set while the worker, whichever it is, has nothing to do."""
         self.lives = 0
+        self.templates: list[TaskTemplate] = []
         self._born = asyncio.Event()
+        self._renewal: Renewal | None = None
         self._given = given
         self._lines: list[Connection] = []
 
@@ -71,7 +74,7 @@ class KitHost(Host):
     async def _start(self) -> None:
         self._stack.push_async_callback(self._hang_up)
         await super()._start()
-        check_roster(self.roster)
+        check_roster(self.roster, self._given.plugins)
 
     async def _hang_up(self) -> None:
         if self.lives > 1:
@@ -108,13 +111,12 @@ class KitHost(Host):
     async def _renew(self) -> None:
         """What another process would have: handlers of its own. Modules and threads stay as they are."""
         before = self.registry
-        self.roster = load_plugins(
-            self.config, bind=bind, extra=self._given.plugins, entry_points=self._given.entry_points
-        )
-        self.registry = registry_of(self.roster, self.config)
-        self.registry.executors.update(before.executors)
+        if self._renewal is None:
+            self._renewal = Renewal(self.roster, self.config, self._given.plugins)
+            self.templates = before.templates()
+        self.registry = self._renewal.registry(before)
+        self.catalog = renewed(self.catalog, self.database, self.registry)
         await before.close()
-        self.catalog = Catalog(self.database, self.registry)
 
     async def reborn(self) -> None:
         """Ends the worker, which is quiet, and waits until another one is there."""
@@ -123,9 +125,10 @@ class KitHost(Host):
         await self._born.wait()
 
 
-def check_roster(roster: Roster) -> None:
-    """In a test a plugin that gives nothing is an error. Raises PluginError."""
-    problems = [Problem(f"plugin '{plugin.name}'", str(fault)) for plugin in roster.faulty() for fault in plugin.faults]
+def check_roster(roster: Roster, names: Iterable[str]) -> None:
+    """In a test a plugin that was given and gives nothing is an error. Raises PluginError."""
+    faulty = [plugin for plugin in roster.faulty() if plugin.name in set(names)]
+    problems = [Problem(f"plugin '{plugin.name}'", str(fault)) for plugin in faulty for fault in plugin.faults]
     if problems:
         raise PluginError("plugins cannot be used", problems)
 
@@ -143,34 +146,39 @@ class Stage:
         return self.host.database.dsn
 
     def templates(self) -> list[TaskTemplate]:
-        return self.host.registry.templates()
+        return self.host.templates or self.host.registry.templates()
 
     async def submit(self, template: Template, context: Any, fields: Mapping[str, Any]) -> UUID:
         """A new task. Raises RequestError."""
         named = request_for(template, self.templates())
         return await self.host.submissions.submit(request_from_data({**named, "context": context or {}, **fields}))
 
-    async def rest(self, tasks: Sequence[UUID], *, timeout_seconds: float) -> None:
-        """Moves the clock until nothing more happens to `tasks` by itself.
+    async def rest(self, tasks: Sequence[UUID], *, timeout_seconds: float, others: bool = False) -> None:
+        """Moves the clock until nothing more happens to `tasks` by itself, or with `others` to any task at all.
 
         Raises StillRunning after so many real seconds, or a year of the clock.
         """
         try:
             async with asyncio.timeout(timeout_seconds):
-                await self._rest(tasks)
+                await self._rest(tasks, others=others)
         except TimeoutError:
             raise StillRunning(
                 f"after {timeout_seconds:g} s the task is not at rest: {await self.told(tasks)}; handlers run in real"
                 " time: give a larger timeout_seconds, or let the step have a timeout_seconds of its own"
             ) from None
 
-    async def _rest(self, tasks: Sequence[UUID]) -> None:
+    async def _followed(self, tasks: Sequence[UUID], *, others: bool) -> Sequence[UUID]:
+        if not others:
+            return tasks
+        return [row["task_uuid"] for row in await self.host.database.fetch("select task_uuid from tasker.tasks")]
+
+    async def _rest(self, tasks: Sequence[UUID], *, others: bool) -> None:
         begun = self.moved
-        # Whoever wrote them may have told nobody.
-        self.host.kit_worker.move()
         while True:
+            # Whoever wrote tasks may have told nobody.
+            self.host.kit_worker.wake()
             await self.host.quiet.wait()
-            if not await tasks_unsettled(self.host.database, tasks):
+            if not await tasks_unsettled(self.host.database, await self._followed(tasks, others=others)):
                 return
             due: timedelta | None = await self.host.database.fetchval("select tasker_kit.next_due()")
             if due is None:
@@ -185,7 +193,7 @@ class Stage:
         self.moved += by
         await self.host.database.fetchval("select tasker_kit.advance($1)", by)
         await self.host.sweeper.enforce_deadlines()
-        self.host.kit_worker.move()
+        self.host.kit_worker.wake()
 
     async def told(self, tasks: Sequence[UUID]) -> str:
         rows = await tasks_get(self.host.database, tasks)
@@ -229,23 +237,21 @@ def _nothing_to_run(host: KitHost) -> TemplateError:
 
 
 async def _set_up(dsn: str, setup: Any) -> None:
-    import asyncpg
-
     connection = await asyncpg.connect(dsn)
     try:
-        for one in [setup] if isinstance(setup, str) or callable(setup) else _listed(setup):
+        for one in [setup] if isinstance(setup, str) or callable(setup) else list(setup):
             if isinstance(one, str):
                 await connection.execute(one)
             else:
                 made = one(connection)
-                if asyncio.iscoroutine(made):
+                if inspect.isawaitable(made):
                     await made
+    except asyncpg.PostgresError as error:
+        raise RequestError(
+            "the setup cannot be done", [Problem("setup", f"{type(error).__name__}: {error}")]
+        ) from error
     finally:
         await connection.close()
-
-
-def _listed(setup: Iterable[Any]) -> list[Any]:
-    return list(setup)
 
 
 @contextmanager

@@ -82,7 +82,8 @@ async def run_step_async(
     and so are decisions and batches. A `Checkpoint` that the handler returned is returned. Raises BindError for a
     handler that could not be registered, and NoDatabase.
     """
-    bound = bind(handler, plugin=OWN, settings=settings)[0].for_method(method)
+    # Alone it makes no steps, whatever it was declared for.
+    bound = replace(bind(handler, plugin=OWN, settings=settings)[0].for_method(method), kind="step")
     template, _ = template_from_data(
         {
             "name": "run_step",
@@ -96,6 +97,7 @@ async def run_step_async(
     registry = Registry(
         [bound], [template], Defaults(BackoffPolicy(), timeout_seconds), executors=own.tasker_executors()
     )
+    registry.handler_of(template.steps[0])
     plan = replace(registry.plans(template)["step"], expand=_as_value, is_plain=False)
     task = task_uuid or uuid7()
     step = Claimed(

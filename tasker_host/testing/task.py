@@ -55,7 +55,7 @@ async def run_task_async(
     Handlers themselves run in real time. Raises StillRunning when the task is not at rest after `timeout_seconds` of
     real time, PluginError, TemplateError and RequestError for what is not right with what was given.
     """
-    known = with_template(template, plugins, handlers, settings, config)
+    known = with_template(template, given(plugins, handlers, [], settings, config))
     async with staged(known, embedded_databases(), setup=setup) as stage:
         task = await stage.submit(template, context, request)
         await stage.rest([task], timeout_seconds=timeout_seconds)
@@ -69,27 +69,20 @@ async def left_behind(stage: Stage, effects: Effects, *, all_tables: bool) -> di
         return await measured(connection, effects, all_tables=all_tables)
 
 
-def with_template(
-    template: Template,
-    plugins: Plugins,
-    handlers: Iterable[Any],
-    settings: Settings | None,
-    config: Mapping[str, Any] | None,
-) -> Given:
+def with_template(template: Template, known: Given) -> Given:
     """What is given, and the template unless one of the plugins has it."""
     found = template_of(template)
-    handlers = list(handlers)
-    known = given(plugins, handlers, [], settings, config)
-    if found is None or (known.plugins and _gives(known, found)):
+    if found is None or _gives(known, found):
         return known
-    return given(plugins, handlers, [found], settings, config)
+    return known.with_template(found)
 
 
 def _gives(known: Given, template: TaskTemplate) -> bool:
     """Raises ValueError for another template of the same name and version."""
     config = known.configuration("postgresql://nobody@localhost/nothing")
     wanted = template.for_environment(config.environment)
-    for contribution in load_plugins(config, bind=bind, extra=known.plugins, entry_points=False).active():
+    roster = load_plugins(config, bind=bind, extra=known.plugins, entry_points=known.entry_points)
+    for contribution in roster.active():
         for theirs in contribution.templates:
             if theirs.label == template.label:
                 if theirs.sha256() != wanted.sha256():

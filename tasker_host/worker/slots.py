@@ -15,7 +15,7 @@ import structlog
 
 from tasker_host.db.kernel import Claimed, Outcome, Taken
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.result import Failed, StepResult, Succeeded
+from tasker_host.domain.result import Checkpoint, Failed, StepResult, Succeeded
 from tasker_host.events.hub import Events
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Executor, Middleware
@@ -36,6 +36,11 @@ Why = Literal["timeout", "lost", "released"]
 
 _LEFT: set[asyncio.Task[None]] = set()
 """Tasks that nobody else refers to, until they end."""
+
+
+def _keep(task: asyncio.Task[None]) -> None:
+    _LEFT.add(task)
+    task.add_done_callback(_LEFT.discard)
 
 
 @dataclass(slots=True, eq=False)
@@ -160,7 +165,13 @@ class Slots:
         took_ms = plan.timeout_seconds * 1000
         timed_out = running.stopped == "timeout"
         outcome = outcome_of_failure(step, plan, timeout_failure(plan), took_ms) if timed_out else released(step)
-        self._finished(step, outcome)
+        if plan.asks_publishers:
+            _keep(asyncio.create_task(self._finish_asked(running, outcome)))
+        else:
+            self._finished(step, self._told(running, outcome) if self._events.concern(plan) else outcome)
+
+    async def _finish_asked(self, running: _Running, outcome: Outcome) -> None:
+        self._finished(running.step, await self._asked(running, outcome))
 
     def _abandon(self, running: _Running) -> None:
         """Nobody waits for it any more, whatever it does: not its slot, its transaction nor the end of the loop."""
@@ -172,12 +183,9 @@ class Slots:
             # Else `asyncio.run` would wait for it at its end, for ever.
             asyncio.tasks._unregister_task(task)
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            _LEFT.add(task)
-            task.add_done_callback(_LEFT.discard)
+            _keep(task)
         if transaction is not None:
-            undone = asyncio.create_task(transaction.roll_back())
-            _LEFT.add(undone)
-            undone.add_done_callback(_LEFT.discard)
+            _keep(asyncio.create_task(transaction.roll_back()))
 
     # One step ---------------------------------------------------------------------------------------------------------
 
@@ -206,8 +214,10 @@ class Slots:
                 self._ended(running)
                 return
             outcome = ended
-        if self._events.concern(plan):
-            outcome = await self._told(running, outcome)
+        if plan.asks_publishers:
+            outcome = await self._asked(running, outcome)
+        elif self._events.concern(plan):
+            outcome = self._told(running, outcome)
         if self._ended(running):
             self._finished(step, outcome)
 
@@ -218,17 +228,21 @@ class Slots:
         del self._running[running.step.step_uuid]
         return True
 
-    async def _told(self, running: _Running, outcome: Outcome) -> Outcome:
-        """The outcome with its events."""
+    def _told(self, running: _Running, outcome: Outcome) -> Outcome:
+        """The outcome with its events, none of whose publishers has to be asked."""
+        if outcome.kind not in ("succeeded", "failed"):
+            return outcome
+        publication = self._events.publication(running.step, running.plan, outcome, context_of)
+        publication.build_now()
+        return Outcome(*outcome[:-1], publication)
+
+    async def _asked(self, running: _Running, outcome: Outcome) -> Outcome:
+        """The outcome with its events; publishers may wait for something meanwhile."""
         running.is_ending = True
         if outcome.kind not in ("succeeded", "failed"):
             return outcome
-        step, plan = running.step, running.plan
-        publication = self._events.publication(step, plan, outcome, lambda: context_of(step, plan))
-        if plan.asks_publishers:
-            await publication.build()
-        else:
-            publication.build_now()
+        publication = self._events.publication(running.step, running.plan, outcome, context_of)
+        await publication.build()
         return Outcome(*outcome[:-1], publication)
 
     async def _end_transaction(
@@ -239,8 +253,7 @@ class Slots:
         if outcome.kind != "succeeded" or not transaction.is_open:
             await transaction.roll_back()
             return outcome
-        if self._events.concern(running.plan):
-            outcome = await self._told(running, outcome)
+        outcome = await self._asked(running, outcome)
         try:
             taken = await transaction.finish(outcome)
         except Exception as error:
@@ -275,7 +288,7 @@ class Slots:
             return released(step)
         return outcome_of_error(step, plan, error, took_ms, self._classifiers)
 
-    async def _through_middleware(self, running: _Running, context: StepContext) -> StepResult:
+    async def _through_middleware(self, running: _Running, context: StepContext) -> StepResult | Checkpoint:
         async def handler() -> StepResult:
             # Middleware sees results, never exceptions of the handler: one shape on the way out.
             try:
@@ -287,7 +300,9 @@ class Slots:
         chain: Callable[[], Awaitable[StepResult]] = handler
         for layer in reversed(self._middleware):
             chain = _wrapped(layer, context, chain)
-        return await chain()
+        result = await chain()
+        # A checkpoint is no end: whatever middleware adds to it, the attempt goes on.
+        return result.value if isinstance(result, Succeeded) and isinstance(result.value, Checkpoint) else result
 
 
 def _wrapped(

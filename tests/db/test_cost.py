@@ -114,3 +114,34 @@ async def scans(kernel: Kernel) -> dict[str, int]:
         " union all select 'sequential', seq_scan from pg_stat_user_tables where relname = 'q_tests_queue'"
     )
     return dict(tuple(row) for row in rows)
+
+
+async def batch_of(kernel: Kernel, template: int, count: int) -> UUID:
+    """A task of so many queued workers of one batch."""
+    (task,), _ = await kernel.submit(template)
+    (plan,) = (await kernel.claim(want=1)).steps
+    workers = {
+        "name": "work",
+        "parents": [["plan"]],
+        "reads": None,
+        "instances": [{"name": f"work_{number}", "inputs": None} for number in range(count)],
+    }
+    await kernel.finish(done(plan)._replace(expand=json.dumps({"steps": [workers], "links": []})))
+    await kernel.connection.execute("vacuum analyze")
+    return task
+
+
+async def batch_template(kernel: Kernel) -> int:
+    return await kernel.template(
+        {"plan": [], "work": []}, steps={"work": {"initial": False, "parallelism": 5}}, namespace="tests"
+    )
+
+
+async def test_whether_a_task_is_stale_reads_each_of_its_steps_once(kernel):
+    template = await batch_template(kernel)
+    found = []
+    for count in (500, 2000):
+        task = await batch_of(kernel, template, count)
+        found.append(await pages(kernel, "tasker.tasks_staleness(array[$1::uuid], '{}', true)", task))
+        await kernel.connection.execute("delete from pgmq.q_tests_queue")
+    assert found[1] <= 4 * found[0] + 200, found

@@ -368,6 +368,14 @@ async def test_one_key_is_delivered_in_its_order_by_many_hosts_and_never_twice_a
     assert seen == {f"k{key}": list(range(key, 200, 5)) for key in range(5)}
 
 
+async def test_a_relay_that_is_no_longer_ordered_leaves_nothing_waiting(database):
+    await registered(database, **BY_ORDER)
+    await send(database, event("a.1", order=1), event("a.2", order=1), event("a.3", order=1))
+    assert told(await take(database)) == ["a.1"]
+    await registered(database)
+    assert told(await take(database)) == ["a.2", "a.3"]
+
+
 async def test_those_behind_an_event_that_an_operator_deleted_go_on(database):
     await registered(database, **BY_ORDER)
     await send(database, event("a.1", order=1), event("a.2", order=1), event("a.3", order=1))

@@ -10,9 +10,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NAMES = (
+    "events",
     "writing-a-plugin",
     "templates",
     "handlers",
+    "testing",
     "plugins",
     "configuration",
     "cli",

@@ -12,7 +12,7 @@ from tasker_host.config import load
 from tasker_host.config.settings import PluginSettings
 from tests.docs.pages import code, everything, page
 
-SECTIONS = ("database", "worker", "sweep", "retention", "web", "plugins", "limits", "telemetry", "templates")
+SECTIONS = ("database", "worker", "sweep", "retention", "web", "plugins", "limits", "events", "telemetry", "templates")
 PLACEHOLDERS = {"GATEWAY_URL": "https://gateway.example", "GATEWAY_KEY": "k", "DATABASE_URL": ""}
 
 

@@ -103,13 +103,13 @@ def test_the_tree_is_what_is_written(scaffold):
 
 
 def test_parts_1_and_2(scaffold):
-    assert "4 passed" in pytest_in(scaffold)
+    assert "5 passed" in pytest_in(scaffold)
     [line] = lines("tasker plugin check tasker")
     assert command(line).stdout == "no faults\norders: 2 handlers, 1 template, 1 publisher\n"
 
 
 def test_part_3(package):
-    assert "6 passed" in pytest_in(package)
+    assert "8 passed" in pytest_in(package)
     assert (
         command("tasker plugin check tasker_orders.plugin").stdout
         == "no faults\norders: 3 handlers, 2 templates, 1 publisher\n"

@@ -220,7 +220,7 @@ async def test_what_was_not_acknowledged_is_not_remembered_as_done(queue, dsn):
 
 async def test_what_consumers_have_done_is_forgotten_in_time(queue, dsn):
     await queue.fetch(
-        "insert into tasker.consumed_events values ('ledger', 'a', now() - interval '3 d'), ('ledger', 'b')"
+        "insert into tasker.consumed_events values ('ledger', 'a', now() - interval '3 d'), ('ledger', 'b', now())"
     )
     assert await consumed_retain(queue, timedelta(days=2)) == 1
     assert await queue.fetchval("select event_id from tasker.consumed_events") == "b"

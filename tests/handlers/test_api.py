@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import itertools
 import pickle
 import re
 import socket
@@ -27,9 +29,13 @@ from tasker_host import (
     StepContext,
     Succeeded,
     api_handler,
+    depends_on,
+    inputs,
+    step_handler,
 )
 from tasker_host.errors import HandlerError, PermanentError, RetryableError
-from tasker_host.handlers.api_pool import ApiOptions, ApiPool
+from tasker_host.handlers.api_options import ApiOptions
+from tasker_host.handlers.api_pool import ApiPool
 from tasker_host.handlers.api_response import ApiConnectionError, ApiError, ApiTimeoutError, CircuitOpenError
 from tasker_host.handlers.bound import BindError, BoundHandler, bind
 from tasker_host.handlers.classify import failed
@@ -143,6 +149,34 @@ async def test_an_async_function_is_given_one_to_await(server):
     await handler.close()
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_decorators_stand_in_any_order(server, order):
+    server.answers("/7", Answer(body={"a": 1}))
+    decorators = [api_handler("a", base_url=server.url), inputs("id"), depends_on(quote="price")]
+
+    def fetch(api, id, quote):  # noqa: A002 - as the field is called
+        return [api.get(f"/{id}").body, quote]
+
+    for one in order:
+        fetch = decorators[one](fetch)
+    assert bound(fetch).call(replace(CONTEXT, dependencies={"price": 5})) == [{"a": 1}, 5]
+
+
+def test_a_client_is_for_those_that_say_so():
+    @step_handler("a")
+    def by_name(api):
+        return api
+
+    @step_handler("a")
+    def by_type(client: ApiClient):
+        return client
+
+    assert [problems(given)[0].partition("): ")[2] for given in (by_name, by_type)] == [
+        "nothing to give to parameter 'api': only functions with @api_handler have a client",
+        "nothing to give to parameter 'client': only functions with @api_handler have a client",
+    ]
+
+
 def test_capabilities_are_composed_freely():
     class Both(ApiHandler, Batchable):
         def call(self, context):
@@ -179,17 +213,24 @@ def test_wrong_declarations_are_told_when_the_plugin_registers():
     def no_settings(api):
         return api
 
+    @api_handler("a", base_url="localhost:80")
+    def no_scheme(api):
+        return api
+
     class OnLoop(ApiHandler):
         runs_in = "loop"
 
         def call(self, context):
             return None
 
-    assert [problems(given)[0].partition("): ")[2] for given in (sync, later, number, no_settings, OnLoop)] == [
+    assert [
+        problems(given)[0].partition("): ")[2] for given in (sync, later, number, no_settings, no_scheme, OnLoop)
+    ] == [
         "parameter 'api' must be of type ApiClient in this function",
         "parameter 'api' must be of type AsyncApiClient in this function",
         "base_url must be text (got 7)",
         "preparing it raised AttributeError: 'NoneType' object has no attribute 'url'",
+        "base_url must begin with http:// or https:// (got 'localhost:80')",
         "runs_in is 'loop', but it waits for answers; write async def, or leave runs_in out",
     ]
     with pytest.raises(TypeError, match="@api_handler needs a name"):
@@ -289,6 +330,7 @@ def test_how_long_may_be_a_date():
     now = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
     assert answered(format_datetime(now + timedelta(seconds=90), usegmt=True), now) == 90
     assert answered("Sat, 21 Nov 2026 07:59:00 GMT", now) == 0
+    assert answered("Sat, 21 Nov 2026 08:00:30 -0000", now) == 30
     assert answered("Mon, 21 Nov 2050 07:59:00 GMT", now) == 86_400
 
 
@@ -412,6 +454,24 @@ async def test_an_answer_without_end_is_not_read(server):
         assert str(error) == f"GET {server.url}/x answers more than 50000 bytes (response_max_bytes)"
 
 
+async def test_what_is_small_only_while_it_is_packed_is_not_read_either(server):
+    packed = gzip.compress(bytes(10_000_000))
+    server.answers("/x", Answer(body=packed, headers={"Content-Encoding": "gzip"}))
+    pool = ApiPool(ApiOptions(base_url=server.url, response_max_bytes=1_000_000))
+    assert len(packed) < 20_000
+    for error in (error_of(pool), await aerror_of(pool)):
+        assert error.error_code == "API_RESPONSE_TOO_LARGE"
+
+
+async def test_a_packed_answer_is_unpacked(pool, server):
+    server.answers("/x", Answer(body=gzip.compress(b"plain"), headers={"Content-Encoding": "gzip", "X-Id": "9"}))
+    for response in (ApiClient(pool).get("/x"), await AsyncApiClient(pool).get("/x")):
+        assert (response.body, response.headers["x-id"], response.status_code) == ("plain", "9", 200)
+        assert response.raw_response.elapsed.total_seconds() > 0
+        assert str(response.raw_response.url) == f"{server.url}/x"
+    await pool.aclose()
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [
@@ -494,6 +554,23 @@ async def test_steps_that_run_at_the_same_time_keep_their_keys_apart(server):
     await handler.close()
 
 
+def test_a_request_that_is_repeated_in_an_attempt_keeps_its_key(server):
+    @api_handler("a", base_url=server.url, breaker_failures=0)
+    def pay(api):
+        for amount in (1, 1, 2, 1):
+            api.post("/pay", json={"amount": amount})
+
+    server.answers("/pay", Answer(503), Answer(201), Answer(429), Answer(201))
+    bound(pay).call(CONTEXT)
+    first, again, other, second = server.headers("idempotency-key")
+    assert first == again
+    assert len({first, other, second}) == 3
+    server.asked.clear()
+    server.answers("/pay", Answer(201))
+    bound(pay).call(CONTEXT)
+    assert server.headers("idempotency-key")[:2] == [first, other], "the second request of an attempt that goes well"
+
+
 def test_a_key_of_your_own_is_kept(server, pool):
     @api_handler("a", base_url=server.url)
     def pay(api):
@@ -564,6 +641,16 @@ def test_a_handler_goes_to_another_process_without_its_connections(server):
     handler.get("/orders/7")
     copy = pickle.loads(pickle.dumps(handler))
     assert copy.get("/orders/7").body == {"id": 7}
+
+
+async def test_the_cookies_of_one_step_are_not_those_of_the_next(pool, server):
+    server.answers("/x", Answer(200, {}, {"Set-Cookie": "session=one; Path=/"}))
+    for _ in range(2):
+        ApiClient(pool).get("/x")
+        await AsyncApiClient(pool).get("/x")
+    ApiClient(pool).get("/x", cookies={"mine": "yes"})
+    assert server.headers("cookie") == [None, None, None, None, "mine=yes"]
+    await pool.aclose()
 
 
 # The breaker ----------------------------------------------------------------------------------------------------------

@@ -79,6 +79,11 @@ def test_the_other_names_do_the_same():
     assert handler.decision_no_branches("no") == handler.decision_success_with_outcome(Decision.skip("no"))
 
 
+def test_what_a_decision_says_besides_may_have_any_name():
+    assert Route().decision_success("a", {"steps": 3, "self": 1}).value == Decision(("a",), {"steps": 3, "self": 1})
+    assert Route().skip_branches("no", {"amount": 0}).value == Decision((), {"reason": "no", "amount": 0})
+
+
 def test_a_decision_that_cannot_be_made_is_not_tried_again():
     assert Route().decision_failure("no amount") == Failed(
         "no amount", "decision_error", retryable=False, error_code="DECISION_ERROR"
@@ -153,6 +158,20 @@ def test_a_worker_knows_which_of_how_many_batches_it_has():
     assert isinstance(batch, BatchWorkerContext)
     assert (batch.batch_id, batch.start_cursor, batch.end_cursor) == ("002", 4, 8)
     assert (batch.batch_index, batch.total_batches) == (1, 3)
+
+
+def test_a_worker_goes_on_where_it_came_to():
+    first = IMPORT.get_batch_context(context(step_inputs=batch_inputs()))
+    assert (first.resume_from, first.has_checkpoint(), first.checkpoint_items_processed, first.step_size) == (
+        4,
+        False,
+        0,
+        1,
+    )
+    saved = {"cursor": 6, "items_processed": 2, "accumulated_results": [1]}
+    again = IMPORT.get_batch_context(context(step_inputs=batch_inputs(), checkpoint=saved))
+    assert (again.resume_from, again.has_checkpoint(), again.checkpoint_cursor) == (6, True, 6)
+    assert (again.checkpoint_items_processed, again.accumulated_results) == (2, [1])
 
 
 def test_a_step_that_is_no_worker_has_no_batch():

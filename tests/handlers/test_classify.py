@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+import tasker_host
 from tasker_host import Classifier, Handler, PermanentError, RetryableError
 from tasker_host.domain.result import Failed
 from tasker_host.errors import HandlerError
@@ -275,3 +276,34 @@ def test_an_error_said_on_purpose_has_a_traceback_only_when_something_caused_it(
     error = RetryableError("busy")
     error.__cause__ = ConnectionResetError("reset by peer")
     assert "ConnectionResetError: reset by peer" in classified(error).metadata["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error_type", "retryable"),
+    [
+        ("StepTimeoutError", "timeout", True),
+        ("NetworkError", "retryable_error", True),
+        ("RateLimitError", "retryable_error", True),
+        ("ServiceUnavailableError", "retryable_error", True),
+        ("ResourceContentionError", "retryable_error", True),
+        ("StepValidationError", "validation_error", False),
+        ("NotFoundError", "permanent_error", False),
+        ("AuthenticationError", "permanent_error", False),
+        ("AuthorizationError", "permanent_error", False),
+        ("ConfigurationError", "permanent_error", False),
+        ("BusinessLogicError", "permanent_error", False),
+    ],
+)
+def test_more_precise_errors_say_of_themselves_what_they_are(name, error_type, retryable):
+    error = getattr(tasker_host, name)("no", retry_after=5, error_code="X_1", metadata={"a": 1})
+    told = classified(error)
+    assert (told.error_type, told.retryable, told.error_code) == (error_type, retryable, "X_1")
+    assert (told.retry_after_seconds, told.metadata["a"]) == (5.0, 1)
+
+
+def test_an_error_may_say_its_type():
+    class OutOfStock(PermanentError):
+        error_type = "out_of_stock"
+
+    assert classified(OutOfStock("none left")).error_type == "out_of_stock"
+    assert classified(PermanentError("none left", error_type="sold_out")).error_type == "sold_out"

@@ -197,3 +197,34 @@ def test_a_package_that_is_not_installed_is_told(doctor, tmp_path, monkeypatch):
     (package / "__init__.py").write_text("raise AssertionError")
     monkeypatch.syspath_prepend(str(tmp_path / "src"))
     assert "the package tasker_payments can be imported, but is not installed" in doctor("payments")[1]
+
+
+PUBLISHER = """
+    from tasker_host import Publisher, hookimpl
+
+    @hookimpl
+    def tasker_publishers():
+        return [Publisher("billing.invoiced", print)]
+"""
+WITH_EVENT = TEMPLATE.replace(
+    "payments.charge_card}}",
+    "payments.charge_card}, publishes_events: [{name: payments.charged, publisher: billing.invoiced}]}",
+)
+
+
+def test_a_publisher_is_explained_like_a_handler(install, doctor):
+    install("payments", HANDLER, templates={"charge.yaml": WITH_EVENT})
+    install("billing", PUBLISHER)
+    assert doctor("payments/charge_order")[0] == 0
+    code, text, data = doctor("billing.invoiced")
+    assert (code, data["kind"]) == (0, "publisher")
+    assert data["used_by"] == ["step 'charge' of payments/charge_order 1.0.0"]
+    assert doctor("default")[1] == "publisher 'default' is available\n  the host itself gives it\n"
+    off = "[plugins.billing]\nenabled = false\n"
+    code, text, data = doctor("billing.invoiced", off)
+    assert (code, data["kind"]) == (1, "publisher")
+    assert "has it in acme_billing/__init__.py:6, and is disabled: [plugins.billing] enabled is false" in text
+    code, text, _ = doctor("payments/charge_order", off)
+    assert code == 1
+    assert "no publisher named 'billing.invoiced' (event 'payments.charged')" in text
+    assert "→ set [plugins.billing] enabled = true" in text

@@ -120,6 +120,40 @@ def test_a_bad_template_is_told_with_file_and_line(install, roster):
     assert "acme_broken/wrong.yaml:5" in str(fault)
 
 
+WORKFLOW = """
+    from tasker_host import From, hookimpl, step_handler, workflow
+    from typing import Annotated
+
+    @step_handler("price")
+    def price(): return 1
+
+    @step_handler("charge")
+    def charge(quote: Annotated[int, From("price")]): return quote
+
+    MADE = workflow("payments/charge").step(price).step(charge)
+
+    @hookimpl
+    def tasker_templates():
+        return [MADE]
+
+    @hookimpl
+    def tasker_handlers():
+        return MADE.handlers
+    """
+
+
+def test_a_workflow_made_in_code_is_built_and_its_faults_name_function_and_step(install, roster):
+    install("good", WORKFLOW)
+    install("broken", WORKFLOW.replace('From("price")', 'From("prize")').replace("payments/", "others/"))
+    found = roster()
+    [template] = found.plugin("good").contribution.templates
+    assert [(step.name, step.dependencies) for step in template.steps] == [("price", ()), ("charge", ("price",))]
+    status, fault = only_fault(found, "broken")
+    assert (status, fault.stage, fault.hook) == (Status.FAILED, Stage.COLLECT, "tasker_templates")
+    assert "step 'charge' (acme_broken.charge): parameter 'quote' reads step 'prize'" in str(fault)
+    assert "did you mean 'price'?" in str(fault)
+
+
 def test_a_name_claimed_twice_is_refused_and_neither_is_imported(install, roster):
     install("audit", "raise AssertionError", dist="acme-one")
     install("audit", "raise AssertionError", dist="acme-two")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
+from itertools import pairwise
 
 import httpx
 import pluggy
@@ -250,6 +252,12 @@ async def test_a_required_plugin_that_fails_stops_a_host_in_python_too(install, 
     assert [problem.where for problem in caught.value.problems] == ["plugin 'one'", "plugin 'two'"]
 
 
+def test_what_is_switched_off_is_not_required(install, host_file):
+    install("off", "raise AssertionError")
+    checked = command("plugin", "check", "--config", host_file("[plugins.off]\nenabled = false\nrequired = true\n"))
+    assert checked.exit_code == 0
+
+
 # Templates that name what nobody gives --------------------------------------------------------------------------------
 
 
@@ -309,3 +317,18 @@ def test_settings_that_do_not_fit_are_told_with_their_key(install, roster, toml,
     assert (status, fault.stage) == (Status.FAILED, Stage.SETTINGS)
     assert told in fault.error
     assert fault.hint == "correct it in the configuration"
+
+
+def test_hooks_are_called_in_the_order_that_their_contracts_say(install, roster):
+    bodies = "\n".join(
+        f"@hookimpl\ndef {name}({', '.join(HOOKS[name])}):\n    log.append('{name}')\n    return None"
+        for name in sorted(HOOKS)
+    )
+    install("logs", f"from tasker_host import hookimpl\nlog = []\n{bodies}")
+    assert roster().plugin("logs").status is Status.ACTIVE
+    called = importlib.import_module("acme_logs").log
+    assert called[0] == "tasker_settings"
+    assert set(called) == set(HOOKS) - {"tasker_lifespan"}
+    for before, name in pairwise(called[1:]):
+        for text in (inspect.getdoc(getattr(specs, name)) or "", page("plugins").section(name)):
+            assert f"once, after `{before}`" in " ".join(text.split()), name

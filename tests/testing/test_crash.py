@@ -18,7 +18,7 @@ from tasker_host import (
     step_handler,
 )
 from tasker_host.testing import NotIdempotent, crash_everywhere
-from tests.support import chain
+from tests.support import chain, plugin
 
 LEDGER = "create table ledger (id serial primary key, what text, at timestamptz not null default now())"
 
@@ -26,8 +26,10 @@ LEDGER = "create table ledger (id serial primary key, what text, at timestamptz 
 async def write(statement: str, *arguments: object) -> None:
     """In a transaction of its own, which is not that of the step."""
     connection = await asyncpg.connect(os.environ["DATABASE_URL"])
-    await connection.execute(statement, *arguments)
-    await connection.close()
+    try:
+        await connection.execute(statement, *arguments)
+    finally:
+        await connection.close()
 
 
 @step_handler("price")
@@ -135,6 +137,36 @@ def number_of_runs() -> Callable[..., object]:
         return count
 
     return number
+
+
+def test_durable_events_are_compared_too():
+    template = chain("t", "number") + "\n    publishes_events: [{name: runs.counted}]"
+    with pytest.raises(NotIdempotent) as caught:
+        crash_everywhere(template, handlers=[number_of_runs()], setup="create table runs (n int)", effects=lambda: None)
+    told = {d.where: str(d) for finding in caught.value.report.findings for d in finding.differences}
+    assert '"payload":2' in told["durable events"]
+    assert '"payload":1' in told["durable events"]
+    assert [event.payload for event in caught.value.report.undisturbed.events] == [1]
+
+
+def test_events_of_a_right_handler_are_the_same_whoever_dies():
+    template = chain("t", "price", "book") + "\n    publishes_events: [{name: order.booked, delivery_mode: broadcast}]"
+    report = crash_everywhere(template, handlers=[price, book], setup=LEDGER)
+    assert report.is_proven
+    assert [event.payload for event in report.undisturbed.events] == [{"booked": True}]
+
+
+def test_tasks_that_a_handler_makes_are_compared_too():
+    @step_handler("spawn")
+    async def spawn() -> None:
+        await write("select tasker.task_submit('tests', 'child', json_build_object('any', random()))")
+
+    with pytest.raises(NotIdempotent) as caught:
+        crash_everywhere(
+            chain("parent", "spawn"), plugins={"p": plugin([price], [chain("child", "price")])}, handlers=[spawn]
+        )
+    assert caught.value.report.not_idempotent == ["spawn"]
+    assert any(d.where == "other tasks" for f in caught.value.report.findings for d in f.differences)
 
 
 def test_memory_of_a_handler_is_lost_with_its_worker():

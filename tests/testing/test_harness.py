@@ -13,6 +13,7 @@ import pytest
 from tasker_host import RetryableError, StepContext, step_handler
 from tasker_host.errors import TemplateError
 from tasker_host.testing import TaskerHarness
+from tests.docs.pages import page
 from tests.support import chain, plugin
 
 ROOT = Path(__file__).parents[2]
@@ -157,3 +158,13 @@ def test_it_is_an_entry_point_of_pytest():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pytest11"] == {"tasker_host": "tasker_host.testing.pytest_plugin"}
+
+
+def test_the_fixtures_of_the_documentation_pass(tmp_path):
+    for block in page("testing").blocks("python"):
+        if block.file:
+            file = tmp_path / block.file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
+    done = _pytest(tmp_path, "--strict-markers", "tests")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr

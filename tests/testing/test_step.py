@@ -16,6 +16,7 @@ from tasker_host import (
     Classifier,
     Cursor,
     Decision,
+    DecisionHandler,
     Failed,
     From,
     Input,
@@ -166,6 +167,17 @@ def test_checkpoints_and_batches_are_given_and_a_checkpoint_comes_back():
     assert run_step(load, batch={"start_cursor": 5, "end_cursor": 9}) == Succeeded({"from": 5, "to": 9})
 
 
+def test_a_checkpoint_passes_middleware_as_it_is():
+    async def around(context, call_next):
+        return await call_next()
+
+    @step_handler("import")
+    def load() -> Checkpoint:
+        return Checkpoint(10, items_processed=10)
+
+    assert run_step(load, middleware=[Middleware("m", around)]) == Checkpoint(10, items_processed=10)
+
+
 def test_decisions_and_batches_are_what_their_step_keeps():
     @step_handler("decide")
     def decide() -> Decision:
@@ -254,3 +266,24 @@ async def test_it_works_where_a_loop_is_running_and_on_that_loop():
     here = id(asyncio.get_running_loop())
     assert run_step(which) != Succeeded(here)
     assert await run_step_async(which) == Succeeded(here)
+
+
+def test_a_handler_for_decisions_decides_alone():
+    class Route(DecisionHandler):
+        def call(self, context):
+            return self.decision_success(["a"])
+
+    assert run_step(Route).value == {"decision_point_outcome": {"type": "create_steps", "step_names": ["a"]}}
+
+
+def test_a_configuration_that_the_handler_refuses_is_told():
+    class Picky(StepHandler):
+        def config_schema(self):
+            return {"required": ["region"]}
+
+        def call(self, context):
+            return context.get_config("region")
+
+    assert run_step(Picky, config={"region": "eu"}).value == "eu"
+    with pytest.raises(BindError, match="initialization: 'region' is a required property"):
+        run_step(Picky)

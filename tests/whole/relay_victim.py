@@ -7,7 +7,7 @@ import os
 import sys
 
 from tasker_host import DomainEvent, Relay
-from tests.support import plugin, running_host
+from tests.support import logs_on_stderr, plugin, running_host
 
 
 async def deliver(event: DomainEvent) -> None:
@@ -25,4 +25,5 @@ async def main(dsn: str) -> None:
 
 
 if __name__ == "__main__":
+    logs_on_stderr()
     asyncio.run(main(sys.argv[1]))

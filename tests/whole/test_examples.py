@@ -13,7 +13,7 @@ from tests.orchestration.test_sweep import entries, sweep
 from tests.support import running_host
 
 
-async def test_a_task_that_waits_longer_than_its_lifecycle_says_becomes_a_dead_letter(dsn):
+async def test_a_task_whose_retry_is_due_and_not_taken_up_becomes_a_dead_letter(dsn):
     request = request_from_data({"namespace": "examples_failures", "name": "dlq_staleness_test", "context": {}})
     async with running_host(dsn, examples) as host:
         task = await host.submissions.submit(request)
@@ -21,8 +21,8 @@ async def test_a_task_that_waits_longer_than_its_lifecycle_says_becomes_a_dead_l
             while await host.database.fetchval("select state from tasker.tasks") != "waiting_for_retry":
                 await asyncio.sleep(0.02)
         options = SweepOptions(thresholds=Thresholds(dead_letters=True))
-        assert (await sweep(dsn, options, minutes=1)).counts.stale == 0
-        swept = await sweep(dsn, options, minutes=3)
+        assert (await sweep(dsn, options, minutes=40)).counts.stale == 0
+        swept = await sweep(dsn, options, minutes=62)
         assert (swept.counts.stale, swept.counts.dead_letters) == (1, 1)
         [entry] = await entries(host.database)
         assert (entry["task_uuid"], entry["dlq_reason"]) == (task, "staleness_timeout")

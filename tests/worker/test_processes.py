@@ -29,6 +29,11 @@ def refuses() -> None:
     raise PermanentError("no", error_code="NOT_TODAY", metadata={"why": "rain"})
 
 
+@step_handler("refuses_with_a_lock", runs_in="process")
+def refuses_with_a_lock() -> None:
+    raise PermanentError("no", error_code="LOCKED", metadata={"lock": threading.Lock(), "why": "rain"})
+
+
 @step_handler("dies", runs_in="process")
 def dies(context: StepContext) -> str:
     if context.attempt == 1:
@@ -69,6 +74,13 @@ async def test_what_it_raises_is_the_failure_of_the_step(dsn):
         row = await run_to_end(host, "t")
     (step,) = row["steps"]
     assert (step["attempts"], step["error"]["message"], step["error"]["error_code"]) == (1, "no", "NOT_TODAY")
+
+
+async def test_a_failure_that_carries_what_cannot_be_sent_is_told_all_the_same(dsn):
+    async with running_host(dsn, plugin([refuses_with_a_lock], [chain("t", "refuses_with_a_lock")])) as host:
+        row = await run_to_end(host, "t")
+    (step,) = row["steps"]
+    assert (step["attempts"], step["error"]["message"], step["error"]["error_code"]) == (1, "no", "LOCKED")
 
 
 async def test_an_input_that_does_not_fit_is_told_as_anywhere(dsn):

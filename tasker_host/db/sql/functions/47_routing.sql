@@ -13,7 +13,7 @@ begin
     select string_agg(format($f$
             insert into pgmq.%I (vt, message, headers)
             select clock_timestamp(), e.event, %s
-            from unnest(p_events) with ordinality as e (event, position)
+            from unnest(p_events, v_names) with ordinality as e (event, name, position)
             where %s order by e.position;
             %s $f$,
             'q_' || queue,
@@ -24,7 +24,7 @@ begin
     from (
         select queue, max(string_to_array(ordered_by, '.')::text) as ordered_by, bool_or(relay is not null) as is_relay,
                '(' || string_agg(
-                   format('(''.'' || (e.event ->> ''event_name'')) ~ %L', regex)
+                   format('e.name ~ %L', regex)
                    || case when namespaces = '{}' then '' else format(' and p_namespace = any (%L::text[])', namespaces) end,
                    ' or ' order by pattern) || ')'
                || case when queue like '%\_domain\_events' then format(' and p_namespace || ''_domain_events'' <> %L', queue) else '' end
@@ -42,6 +42,8 @@ begin
         language plpgsql as $body$
         declare
             v_relayed boolean := false;
+            v_names text[] := array(select '.' || (e.event ->> 'event_name')
+                                    from unnest(p_events) with ordinality as e (event, position) order by e.position);
         begin
             %s
             return v_relayed;

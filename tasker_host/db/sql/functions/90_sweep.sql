@@ -33,10 +33,11 @@ begin
 end
 $$;
 
--- Of a move that concerns nobody here, only the condition is evaluated.
+-- Of a move that concerns nobody here, only the condition is evaluated. It is read from its text by every statement: the lists are
+-- constants.
 create or replace trigger task_noticed after update on tasker.tasks for each row
-when (new.state <> old.state and (new.state in ('blocked_by_failures', 'error')
-                                  or old.state in ('complete', 'error', 'cancelled', 'resolved_manually')))
+when (new.state <> old.state and (new.state = any ('{blocked_by_failures,error}')
+                                  or old.state = any ('{complete,error,cancelled,resolved_manually}')))
 execute function tasker.task_noticed();
 
 -- Whether it is the caller's turn: the last one, whoever had it, began at least p_every ago.
@@ -176,16 +177,20 @@ as $$
                    count(*) filter (where s.state = 'enqueued' or s.state = 'in_progress' and not w.lives) as queued,
                    count(*) filter (where s.state = 'in_progress') as running,
                    -- Workers take what they have no handler for, and give it back: the last that was heard of it.
-                   count(*) filter (where s.state = 'enqueued' and (
-                       select h.reason from tasker.step_history h
-                       where h.task_uuid = s.task_uuid and h.step_uuid = s.step_uuid
-                       order by h.at desc, h.reason = 'released' desc nulls last limit 1) = 'released')
-                       as refused,
-                   max(s.state_since + (
-                       select make_interval(secs => (d ->> 'timeout_seconds')::float8)
-                       from json_array_elements(m.content -> 'steps') d where d ->> 'name' = s.template_step limit 1))
-                       filter (where s.state = 'in_progress') as times_out_at
-            from tasker.steps s where s.task_uuid = t.task_uuid
+                   count(*) filter (where s.state = 'enqueued' and heard.reason = 'released') as refused,
+                   max(s.state_since + rule.timeout) filter (where s.state = 'in_progress') as times_out_at
+            from tasker.steps s
+            -- Each read once for the whole task, however many steps it has.
+            left join (
+                select distinct on (h.step_uuid) h.step_uuid, h.reason from tasker.step_history h
+                where h.task_uuid = t.task_uuid order by h.step_uuid, h.at desc, h.reason = 'released' desc nulls last
+            ) heard on heard.step_uuid = s.step_uuid
+            left join (
+                select distinct on (d ->> 'name') d ->> 'name' as name,
+                       make_interval(secs => (d ->> 'timeout_seconds')::float8) as timeout
+                from json_array_elements(m.content -> 'steps') d order by d ->> 'name'
+            ) rule on rule.name = s.template_step
+            where s.task_uuid = t.task_uuid
         ) s
         where t.task_uuid = any (p_tasks) and t.state not in ('complete', 'error', 'cancelled', 'resolved_manually')
     ) j

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from tasker_host import (
     Batchable,
     Batches,
-    Input,
     PermanentError,
     StepContext,
     StepHandler,
@@ -23,7 +22,8 @@ class DatasetAnalyzer(StepHandler, Batchable):
 
     handler_name = "examples.dataset.analyze"
 
-    async def call(self, context: StepContext, dataset_size: Annotated[int, Input("dataset_size")]) -> Any:
+    async def call(self, context: StepContext) -> Any:
+        dataset_size = context.get_input("dataset_size")
         size, most = context.get_config("batch_size"), context.get_config("max_workers")
         if dataset_size < size:
             return self.no_batches_outcome("dataset_too_small", {"dataset_size": dataset_size})
@@ -60,7 +60,8 @@ class DatasetWorker(StepHandler, Batchable):
 class DatasetAggregator(StepHandler, Batchable):
     handler_name = "examples.dataset.aggregate"
 
-    async def call(self, context: StepContext, dataset_size: Annotated[int, Input("dataset_size")]) -> Any:
+    async def call(self, context: StepContext) -> Any:
+        dataset_size = context.get_input("dataset_size")
         scenario = self.detect_aggregation_scenario(context.dependencies, "analyze_dataset", "process_batch_")
         if scenario.is_no_batches:
             return {"total_processed": dataset_size, "worker_count": 0}

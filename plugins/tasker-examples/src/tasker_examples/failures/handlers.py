@@ -42,14 +42,8 @@ def fail_n_times(context: StepContext) -> dict[str, Any]:
 
 HANDLERS = (succeed, temporary, permanent, fail_n_times)
 
-# What is at the edge of what a file may say is built here, so that no reader of the files is led astray by it.
-BOUNDARIES = (
-    workflow(
-        "examples_failures/boundary_max_attempts_zero",
-        description="Fails at every attempt; there may be none, which means one",
-    ).step(temporary, name="always_fail", retry={"max_attempts": 0}, timeout_seconds=10),
-    workflow(
-        "examples_failures/boundary_non_retryable_retries",
-        description="Three attempts are allowed, but it is not to be tried again: one is made",
-    ).step(temporary, name="always_fail", retry={"retryable": False, "max_attempts": 3}, timeout_seconds=10),
-)
+BOUNDARY = workflow(
+    "examples_failures/boundary_non_retryable_retries",
+    description="Three attempts are allowed, but it is not to be tried again: one is made",
+    input_schema={"type": "object", "properties": {"message": {"type": "string"}}},
+).step(temporary, name="always_fail", retry={"retryable": False, "max_attempts": 3}, timeout_seconds=10)

@@ -24,10 +24,10 @@ Numbers = list[int]
 
 @step_handler("examples.ddb.start")
 def start(numbers: Annotated[object, Input("numbers")] = None) -> dict[str, Any]:
-    whole = isinstance(numbers, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in numbers)
-    if not whole or not numbers:
+    given = numbers if isinstance(numbers, list) else []
+    if not given or not all(isinstance(number, int) and not isinstance(number, bool) for number in given):
         raise InvalidInputError(f"numbers must be a list of whole numbers, got: {numbers!r:.80}")
-    return {"numbers": numbers, "count": len(numbers)}
+    return {"numbers": given, "count": len(given)}
 
 
 @step_handler("examples.ddb.branch")

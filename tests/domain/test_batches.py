@@ -1,0 +1,41 @@
+"""How work is cut, and what an analyzer's step keeps of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasker_host.domain.batches import BatchConfig, batches_of, cursor_ranges, kept_value
+
+
+@given(st.integers(0, 5_000), st.integers(1, 700), st.none() | st.integers(1, 50))
+def test_ranges_cover_every_item_once_in_no_more_batches_than_asked_for(total, size, most):
+    ranges = cursor_ranges(total, size, max_batches=most)
+    assert [item for start, end in ranges for item in range(start, end)] == list(range(total))
+    assert most is None or len(ranges) <= most
+    assert all(end - start >= min(size, total) for start, end in ranges[:-1])
+
+
+def of(count: int) -> dict[str, object]:
+    configs = [{"batch_id": f"b{n}", "start_cursor": n, "end_cursor": n + 1} for n in range(count)]
+    return {"type": "create_batches", "worker_template_name": "work", "cursor_configs": configs}
+
+
+def test_the_value_of_an_analyzer_is_what_it_returned():
+    for value in ({"batch_processing_outcome": of(256), "seen": 1}, of(256)):
+        assert kept_value(value, batches_of(value)) == value
+
+
+@pytest.mark.parametrize("count", [257, 10_000])
+def test_more_cursors_than_256_are_not_kept_in_it_since_every_worker_is_handed_that_value(count):
+    value = {"batch_processing_outcome": of(count), "seen": 1}
+    short = {"type": "create_batches", "worker_template_name": "work", "worker_count": count}
+    assert kept_value(value, batches_of(value)) == {"batch_processing_outcome": short, "seen": 1}
+    assert kept_value(of(count), batches_of(of(count))) == short
+    config = BatchConfig(count, 1, metadata={"seen": 1})
+    assert kept_value(config, config.batches()) == {
+        "batch_processing_outcome": {"type": "create_batches", "worker_count": count, "total_items": count},
+        "seen": 1,
+    }
+    assert len(batches_of(value).cursors) == count

@@ -1,0 +1,83 @@
+"""JSON Schema: a quick yes is never another answer than the validator's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from tasker_host.domain.schema import schema_check
+from tasker_host.domain.schema_quick import quick_check
+
+scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, -2.0]) | st.sampled_from("abc")
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+)
+kinds = st.sampled_from(["object", "array", "string", "integer", "number", "boolean", "null"])
+
+
+def parts(inner: Any) -> Any:
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "type": kinds | st.lists(kinds, min_size=1, max_size=3, unique=True),
+            "required": st.lists(st.sampled_from("abc"), unique=True),
+            "properties": st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+            "additionalProperties": st.booleans(),
+            "items": inner,
+            "enum": st.lists(scalars, min_size=1),
+            "minimum": st.integers(-1, 1),
+            "description": st.just("words"),
+        },
+    )
+
+
+schemas = st.recursive(st.booleans() | st.just({}), parts, max_leaves=6)
+
+
+@given(schemas, values)
+def test_what_is_quickly_said_to_hold_does_hold(schema, value):
+    quick = quick_check(schema)
+    if quick is not None and quick(value):
+        assert Draft202012Validator(schema).is_valid(value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}, {"n": 1, "more": []}),
+        ({"properties": {"tags": {"type": "array", "items": {"type": "string"}}}}, {"tags": ["a", "b"]}),
+        ({"type": ["string", "null"]}, None),
+        ({"enum": ["EUR", "USD"]}, "USD"),
+        ({"type": "number"}, 2),
+        ({"type": "object", "properties": {"a": True}, "additionalProperties": False}, {"a": {}}),
+    ],
+)
+def test_plain_values_of_plain_schemas_are_said_to_hold_quickly(schema, value):
+    quick = quick_check(schema)
+    assert quick is not None
+    assert quick(value)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"$ref": "#"}, {"minimum": 1}, {"enum": [1]}, {"$schema": "http://json-schema.org/draft-07/schema#"}, False],
+)
+def test_anything_else_is_for_the_validator(schema):
+    assert quick_check(schema) is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "expected"),
+    [
+        ({"type": "object", "required": ["n"]}, {}, ["value: 'n' is a required property"]),
+        ({"type": "integer"}, True, ["value: True is not of type 'integer'"]),
+        ({"type": "integer"}, 1.0, []),
+        ({"properties": {"n": {"enum": ["a"]}}}, {"n": "b"}, ["value.n: 'b' is not one of ['a']"]),
+    ],
+)
+def test_what_does_not_hold_is_told_by_the_validator(schema, value, expected):
+    assert [str(problem) for problem in schema_check(schema, subject="value")(value)] == expected
