@@ -185,6 +185,8 @@ class Host:
         await self._start_loops()
         for check in (self._check_database, self._check_worker, self._check_plugins):
             self.health.add(check.__name__.removeprefix("_check_"), check)
+        if self.relays.loops:
+            self.health.add("relays", self._check_relays)
         # What plugins look at is open only where their lifespans were entered.
         for given in self.roster.active() if self._with_worker else ():
             for item in given.health:
@@ -195,7 +197,7 @@ class Host:
         self.roster = await self._stack.enter_async_context(lifespans(roster, self))
         if self.roster is not roster:
             # What a plugin gave that failed just now is no longer offered.
-            self._log_faults(self.roster)
+            self._log_faults(self.roster, told=roster)
             self.registry = registry_of(self.roster, self.config)
 
     async def _compose(self) -> None:
@@ -382,16 +384,22 @@ class Host:
             return Finding(Status.UNHEALTHY, "the worker is not connected to the database")
         in_use = f"{self.worker.running} of {self.worker.slots} slots in use"
         if self.worker.abandoned_threads:
-            return Finding(Status.DEGRADED, f"{in_use}, {self.worker.abandoned_threads} abandoned threads still run")
+            return Finding(Status.DEGRADED, f"{in_use}, {self.worker.abandoned_threads} abandoned handlers still run")
         return Finding(message=in_use)
+
+    async def _check_relays(self) -> Finding:
+        wrong = self.relays.trouble()
+        return Finding(Status.DEGRADED, "; ".join(wrong)) if wrong else Finding()
 
     async def _check_plugins(self) -> Finding:
         faulty = [plugin.name for plugin in self.roster.faulty()]
         return Finding(Status.DEGRADED, f"give nothing: {', '.join(faulty)}") if faulty else Finding()
 
-    def _log_faults(self, roster: Roster) -> None:
+    def _log_faults(self, roster: Roster, *, told: Roster | None = None) -> None:
+        """Those of `roster` that `told` has not."""
         for plugin in roster.faulty():
-            for fault in plugin.faults:
+            before = None if told is None else told.plugin(plugin.name)
+            for fault in plugin.faults[len(before.faults) if before is not None else 0 :]:
                 log.error("plugin gives nothing", plugin=plugin.name, status=str(plugin.status), fault=str(fault))
 
 

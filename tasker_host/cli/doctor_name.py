@@ -169,12 +169,11 @@ class _Doctor:
         """Handlers and publishers that it names and nobody gives."""
         given = {handler.name for handler in self._registry.handlers}
         for step in template.steps:
-            if step.handler.callable in given:
-                continue  # by another resolver than the one that the step names
-            try:
-                self._registry.handlers.find(step.handler.model_copy(update={"method": None}))
-            except BindError:
-                yield step.handler.callable
+            if step.handler.callable not in given:  # else by another resolver than the one that the step names
+                try:
+                    self._registry.handlers.find(step.handler.model_copy(update={"method": None}))
+                except BindError:
+                    yield step.handler.callable
             for event in step.publishes_events:
                 if event.publisher not in (None, DEFAULT, *self._registry.publishers):
                     yield str(event.publisher)

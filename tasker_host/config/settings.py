@@ -300,6 +300,12 @@ class EventsSettings(_Section):
                     f"'{binding.pattern}' is bound to '{binding.queue}' twice: write its namespaces in one binding"
                 )
             found.add(pair)
+        keys: dict[str, str] = {}
+        for binding in self.bindings:
+            if keys.setdefault(binding.queue, binding.ordered_by) != binding.ordered_by:
+                raise ValueError(
+                    f"the queue '{binding.queue}' is bound with two different ordered_by: it has one order"
+                )
         return self
 
 

@@ -18,6 +18,7 @@ from tasker_host.errors import DatabaseUnavailable
 from tasker_host.events.delivery import RelayOptions
 from tasker_host.events.relay import RelayLoop, register
 from tasker_host.hooks.relay import Relay
+from tasker_host.runtime.breaker import BreakerState
 from tasker_host.runtime.supervise import Supervisor
 
 log = structlog.get_logger("tasker.relay")
@@ -66,6 +67,16 @@ class Relays:
         """There may be something to deliver."""
         for loop in self.loops:
             loop.look()
+
+    def trouble(self) -> list[str]:
+        """Relays of this host that deliver nothing just now, and why."""
+        found = []
+        for loop in self.loops:
+            if loop.stopped_because is not None:
+                found.append(f"{loop.relay.name} is stopped: {loop.stopped_because}")
+            elif loop.breaker.state is BreakerState.OPEN:
+                found.append(f"{loop.relay.name} leaves its target alone after {loop.breaker.failures} failures")
+        return found
 
     def stop_taking(self) -> None:
         """Begin to stop: deliveries under way go on, nothing more is taken."""

@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from tasker_host.errors import PermanentError
+from tasker_host.handlers.api_body import Arriving, Body
 from tasker_host.handlers.api_options import ApiOptions, Attempt
 from tasker_host.handlers.api_response import (
     ApiConnectionError,
@@ -71,12 +72,14 @@ class ApiPool:
             request, sending, ends = self._built(client, method, path, options)
             with _asking(attempt, request) as tell, self._guarded(request) as told:
                 response = client.send(request, stream=True, **sending)
+                body = Body(self._limit(request, ends))
                 try:
-                    response.stream = _Stream(response.stream, self._limit(request, ends))
-                    response.read()
+                    response.stream = Arriving(response.stream, body.arrives)
+                    for piece in response.iter_bytes():
+                        body.add(piece)
                 finally:
                     response.close()
-                answer = told(response)
+                answer = told(body.of(response))
                 tell(answer)
                 return answer
 
@@ -87,12 +90,14 @@ class ApiPool:
             request, sending, ends = self._built(client, method, path, options)
             with _asking(attempt, request) as tell, self._guarded(request) as told:
                 response = await client.send(request, stream=True, **sending)
+                body = Body(self._limit(request, ends))
                 try:
-                    response.stream = _Stream(response.stream, self._limit(request, ends))
-                    await response.aread()
+                    response.stream = Arriving(response.stream, body.arrives)
+                    async for piece in response.aiter_bytes():
+                        body.add(piece)
                 finally:
                     await response.aclose()
-                answer = told(response)
+                answer = told(body.of(response))
                 tell(answer)
                 return answer
 
@@ -223,34 +228,6 @@ class ApiPool:
                     now=self._monotonic,
                 )
             return self._breakers[host]
-
-
-class _Stream(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """An answer as it arrives, checked at each piece."""
-
-    def __init__(self, inner: Any, check: Callable[[int], None]) -> None:
-        self._inner = inner
-        self._check = check
-
-    def __iter__(self) -> Iterator[bytes]:
-        received = 0
-        for piece in self._inner:
-            received += len(piece)
-            self._check(received)
-            yield piece
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
-        async for piece in self._inner:
-            received += len(piece)
-            self._check(received)
-            yield piece
-
-    def close(self) -> None:
-        self._inner.close()
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
 
 def _asking(attempt: Attempt | None, request: httpx.Request) -> AbstractContextManager[Callable[[ApiResponse], None]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
@@ -155,10 +156,12 @@ def _seconds(said: str, now: float) -> int:
     if said.isascii() and said.isdigit():
         return int(said[:12])
     try:
-        due = parsedate_to_datetime(said).timestamp()
+        due = parsedate_to_datetime(said)
+        # Without a zone it is UTC, as HTTP's dates are.
+        seconds = (due if due.tzinfo is not None else due.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, TypeError, OverflowError, IndexError):
         return UNREADABLE_RETRY_AFTER_SECONDS
-    return max(0, round(due - now))
+    return max(0, round(seconds))
 
 
 class ApiError(HandlerError):

@@ -31,18 +31,21 @@ def returned_type(function: Callable[..., Any]) -> Any:
     An annotation that cannot be read, like a name for type checkers only, asks for nothing.
     """
     kind = _plain_kind(_annotation(function))
-    return kind if _has_model(kind) else None
+    if not _has_model(kind):
+        return None
+    try:
+        TypeAdapter(kind).rebuild(raise_errors=True)
+    except Exception:  # a type that pydantic cannot check, beside the model
+        return None
+    return kind
 
 
 def result_check(kind: Any) -> ResultCheck | None:
     """Says where a value does not fit the type; None where there is nothing to check."""
     if kind is None:
         return None
-    try:
-        adapter = TypeAdapter(kind)
-        adapter.rebuild(raise_errors=True)
-    except Exception:  # a type that pydantic cannot check, beside the model
-        return None
+    adapter = TypeAdapter(kind)
+    adapter.rebuild(raise_errors=True)
     validate = adapter.validator.validate_python
     exact = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 

@@ -80,7 +80,7 @@ def tasker_resolvers(settings: Any) -> Iterable[Resolver]:  # type: ignore[empty
 def tasker_templates(settings: Any) -> Iterable[TaskTemplate | Buildable | Traversable]:  # type: ignore[empty-body]
     """Templates of the tasks that can be submitted.
 
-    **Called** once, after `tasker_handlers`.
+    **Called** once, after `tasker_resolvers`.
     **Return** `TaskTemplate`s, workflows (`workflow(...)`, which are built), or YAML resources:
     `importlib.resources.files("tasker_payments") / "templates"` is a folder, read with all `.yaml` and `.yml` files
     below it; a single file works too.

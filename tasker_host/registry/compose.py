@@ -12,6 +12,7 @@ import structlog
 from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import batches_of, kept_value
 from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision
+from tasker_host.domain.graph import reads
 from tasker_host.domain.result import decision_of
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.domain.states import StepType
@@ -24,7 +25,7 @@ from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Executor, Middleware, Subscriber
 from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
-from tasker_host.registry.misfits import misfits
+from tasker_host.registry.misfits import misfits, unread
 from tasker_host.registry.plan import Expand, StepPlan
 
 log = structlog.get_logger("tasker.registry")
@@ -178,10 +179,11 @@ class Registry:
 
     def _found_in(self, template: TaskTemplate) -> tuple[Problem, ...]:
         problems = []
+        above = reads(template)
         for step in template.steps:
             where = f"template {template.label}, step '{step.name}'"
             try:
-                self.handler_of(step)
+                problems += [Problem(where, text) for text in unread(template, step, self.handler_of(step), above)]
             except BindError as error:
                 problems += [Problem(where, problem) for problem in error.problems]
             try:

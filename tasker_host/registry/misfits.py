@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from tasker_host.domain.schema import schema_check
 from tasker_host.domain.states import StepType
 from tasker_host.domain.suggest import did_you_mean
-from tasker_host.domain.template import StepDefinition
+from tasker_host.domain.template import StepDefinition, TaskTemplate
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.records import Executor
 
@@ -20,6 +20,26 @@ _OF_THE_HOST = ("loop", "thread", "process")
 def misfits(step: StepDefinition, handler: BoundHandler, executors: Mapping[str, Executor]) -> list[str]:
     """Everything for which it cannot; empty when it can."""
     return [*_of_type(step, handler), *_of_config(step, handler), *_of_executor(handler, executors)]
+
+
+def unread(
+    template: TaskTemplate, step: StepDefinition, handler: BoundHandler, above: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """What the handler must have from other steps and is never given: `above` are those that each step reads."""
+    types = {one.name: one.type for one in template.steps}
+    given = above[step.name]
+    workers = tuple(f"{name}_" for name in given if types[name] is StepType.BATCH_WORKER)
+    for read in handler.injected:
+        name = read.key
+        if read.source != "step" or not read.required or name.startswith(workers):
+            continue
+        subject = f"handler '{handler.name}': parameter '{read.parameter}' reads step '{name}'"
+        if name not in types:
+            yield f"{subject}, which the template does not have{did_you_mean(name, types)}"
+        elif name not in given:
+            yield f"{subject}, which is not above it; add it to dependencies"
+        elif types[name] is StepType.BATCH_WORKER:
+            yield f"{subject}, whose workers have values of their own, as '{name}_001'; read them from the context"
 
 
 def _of_type(step: StepDefinition, handler: BoundHandler) -> Iterator[str]:

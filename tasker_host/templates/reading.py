@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from tasker_host.domain.graph import ancestors, initial_steps, reads, topological_order
 from tasker_host.domain.states import StepType
@@ -109,7 +110,10 @@ class _Reading:
         handler = self.handlers.get(step.name)
         if handler is None or handler.returns is None:
             return None
-        return TypeAdapter(handler.returns).json_schema(mode="serialization")
+        try:
+            return TypeAdapter(handler.returns).json_schema(mode="serialization")
+        except PydanticInvalidForJsonSchema:
+            return None  # a value that JSON Schema has no words for
 
     def _inputs(self, index: int, step: StepDefinition, read: list[Injected]) -> Iterator[Found]:
         if self.template.input_schema is None:

@@ -10,20 +10,29 @@ from tasker_host.testing.compare import Difference
 from tasker_host.testing.moments import Moment
 from tasker_host.testing.outcome import TaskRun
 
+WORKER_LOST = "worker_lost"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A worker died at `moment`, and what came of the task was not the same: `handler`, of `step`, had run twice."""
+    """A worker died at `moment`, and what came of the task was not the same; `handler`, of `step`, is to blame."""
 
     moment: Moment
     step: str
     handler: str
     differences: tuple[Difference, ...]
 
+    @property
+    def is_of_attempts(self) -> bool:
+        """Whether the step had no attempt left: what it did is not the matter, it was not tried again."""
+        where = f"step {self.step} · error"
+        return any(each.where == where and WORKER_LOST in each.found for each in self.differences)
+
     def as_json(self) -> dict[str, Any]:
         return {
             "handler": self.handler,
             "step": self.step,
+            "cause": "no_attempt_left" if self.is_of_attempts else "not_idempotent",
             "moment": str(self.moment),
             "when": self.moment.when,
             "what": self.moment.what,
@@ -59,8 +68,13 @@ class CrashReport:
 
     @property
     def not_idempotent(self) -> list[str]:
-        """Names of the handlers that the findings name, each once."""
-        return list(dict.fromkeys(finding.handler for finding in self.findings))
+        """Names of the handlers that did something twice, each once."""
+        return list(dict.fromkeys(finding.handler for finding in self.findings if not finding.is_of_attempts))
+
+    @property
+    def no_attempt_left(self) -> list[str]:
+        """Names of the handlers whose step is not tried again after a death, each once."""
+        return list(dict.fromkeys(finding.handler for finding in self.findings if finding.is_of_attempts))
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -70,6 +84,7 @@ class CrashReport:
             "moments": len(self.moments),
             "handlers": list(self.handlers),
             "not_idempotent": self.not_idempotent,
+            "no_attempt_left": self.no_attempt_left,
             "findings": [finding.as_json() for finding in self.findings],
             "missed": [str(moment) for moment in self.missed],
             "unsteady": [difference.as_json() for difference in self.unsteady],
@@ -99,29 +114,42 @@ class CrashReport:
         lines += [f"Without any death, two runs differ in {difference}" for difference in self.unsteady]
         lines += [f"Not come to again: {moment}" for moment in self.missed]
         for handler in self.not_idempotent:
-            lines += ["", *self._of_handler(handler)]
-        return lines
-
-    def _of_handler(self, handler: str) -> list[str]:
-        findings = [finding for finding in self.findings if finding.handler == handler]
-        lines = [f"{handler} is not idempotent (step {', '.join(dict.fromkeys(f.step for f in findings))}):"]
-        told: dict[tuple[str, ...], list[Moment]] = {}
-        for finding in findings:
-            told.setdefault(tuple(map(str, finding.differences)), []).append(finding.moment)
-        for differences, moments in told.items():
-            lines.append(f"  the worker died {moments[0]}")
-            lines += [f"  or {moment}" for moment in moments[1:4]]
-            if len(moments) > 4:
-                lines.append(f"  or at {len(moments) - 4} more moments")
-            lines += [f"    {difference}" for difference in differences]
-        if any("worker_lost" in str(difference) for finding in findings for difference in finding.differences):
-            lines.append("  It had no attempt left: a death uses one. Give it retry.max_attempts of at least one more.")
-        else:
+            findings = [each for each in self.findings if each.handler == handler and not each.is_of_attempts]
+            lines += ["", f"{handler} is not idempotent ({_steps(findings)}):", *_told(findings)]
             lines.append(
                 "  Let what it does be undone by its death, in context.transaction(), or be recognised when it is done"
                 " again, by a key made of context.step_uuid."
             )
+        for handler in self.no_attempt_left:
+            findings = [each for each in self.findings if each.handler == handler and each.is_of_attempts]
+            lines += ["", f"{handler} is not tried again ({_steps(findings)}):", *_told(findings)]
+            lines.append("  It had no attempt left: a death uses one. Give it retry.max_attempts of at least one more.")
         return lines
+
+
+MOST_TOLD = 4
+"""Moments, and differences, that are spelled out."""
+
+
+def _steps(findings: Sequence[Finding]) -> str:
+    return f"step {', '.join(dict.fromkeys(finding.step for finding in findings))}"
+
+
+def _told(findings: Sequence[Finding]) -> list[str]:
+    """Moments after which the same was different, together."""
+    lines = []
+    told: dict[tuple[str, ...], list[Moment]] = {}
+    for finding in findings:
+        told.setdefault(tuple(map(str, finding.differences)), []).append(finding.moment)
+    for differences, moments in told.items():
+        lines.append(f"  the worker died {moments[0]}")
+        lines += [f"  or {moment}" for moment in moments[1:MOST_TOLD]]
+        if len(moments) > MOST_TOLD:
+            lines.append(f"  or at {len(moments) - MOST_TOLD} more moments")
+        lines += [f"    {difference}" for difference in differences[:MOST_TOLD]]
+        if len(differences) > MOST_TOLD:
+            lines.append(f"    and {len(differences) - MOST_TOLD} more differences")
+    return lines
 
 
 class NotIdempotent(AssertionError):

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from tasker_host.domain.json import dumps
+from tasker_host.testing.times import THEN
+
+STATE, VALUE = " · state", " · value"
+"""Ends of the names of facts about a step."""
 
 Path = tuple[str | int, ...]
 
@@ -43,23 +47,31 @@ class Comparison:
         self._columns: dict[str, set[str]] = {}
         self.unsteady: list[Difference] = []
         """What cannot be left out: how many there are of something."""
-        for name, fact in one.facts.items():
-            self._paths[name] = set()
+        for name, difference in self._learned(other):
+            self.unsteady.append(Difference(name, *difference))
+
+    def learn(self, other: Traces) -> None:
+        """What this undisturbed run has otherwise differs by itself, too."""
+        self._learned(other)
+
+    def _learned(self, other: Traces) -> list[tuple[str, tuple[str, str]]]:
+        """What differs in how many there are of something, which cannot be left out."""
+        found = []
+        for name, fact in self._one.facts.items():
+            paths = self._paths.setdefault(name, set())
             for path, left, right in _differing(fact, other.facts.get(name)):
                 if isinstance(left, list | dict) or isinstance(right, list | dict):
-                    self.unsteady.append(Difference(_told(name, path), _short(left), _short(right)))
-                self._paths[name].add(path)
-        for name, rows in one.rows.items():
+                    found.append((_told(name, path), (_short(left), _short(right))))
+                paths.add(path)
+        for name, rows in self._one.rows.items():
             theirs = other.rows.get(name)
             if not (_are_rows(rows) and _are_rows(theirs) and len(rows) == len(theirs)):
                 if rows != theirs:
-                    self.unsteady.append(Difference(name, _counted(rows), _counted(theirs)))
+                    found.append((name, (_counted(rows), _counted(theirs))))
                 continue
-            self._columns[name] = {
-                column
-                for column in sorted({c for row in rows for c in row})
-                if _column(rows, column) != _column(theirs, column)
-            }
+            columns = self._columns.setdefault(name, set())
+            columns.update(c for row in rows for c in row if _column(rows, c) != _column(theirs, c))
+        return found
 
     @property
     def volatile(self) -> list[str]:
@@ -71,7 +83,10 @@ class Comparison:
         """What `run` has otherwise, the outcome first."""
         found = []
         for name, fact in self._one.facts.items():
-            for path, left, right in _differing(fact, run.facts.get(name)):
+            if name not in run.facts:
+                found.append(Difference(name, _short(fact), "nothing"))
+                continue
+            for path, left, right in _differing(fact, run.facts[name]):
                 if not any(path[: len(masked)] == masked for masked in self._paths[name]):
                     found.append(Difference(_told(name, path), _short(left), _short(right)))
         found += [
@@ -80,7 +95,9 @@ class Comparison:
         for name in [*self._one.rows, *(name for name in run.rows if name not in self._one.rows)]:
             if difference := self._of_rows(name, run.rows.get(name)):
                 found.append(difference)
-        return found
+        # That a step in another state has no value need not be said.
+        ended_otherwise = {each.where.removesuffix(STATE) for each in found if each.where.endswith(STATE)}
+        return [each for each in found if each.where.removesuffix(VALUE) not in ended_otherwise]
 
     def _of_rows(self, name: str, theirs: Any) -> Difference | None:
         ours = self._one.rows.get(name)
@@ -119,7 +136,9 @@ def _column(rows: list[dict[str, Any]], column: str) -> list[str]:
 
 
 def _texts(rows: list[dict[str, Any]], masked: set[str]) -> list[str]:
-    return sorted(dumps({key: value for key, value in row.items() if key not in masked}) for row in rows)
+    return sorted(
+        dumps({key: value for key, value in row.items() if key not in masked and value != THEN}) for row in rows
+    )
 
 
 def _without(these: list[str], those: list[str]) -> list[str]:

@@ -6,20 +6,25 @@ import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from tasker_host.domain.json import loads
 from tasker_host.domain.template import TaskTemplate
-from tasker_host.testing.certificate import CrashReport, Finding, NotIdempotent
-from tasker_host.testing.compare import Comparison, Difference, Traces
+from tasker_host.testing.certificate import WORKER_LOST, CrashReport, Finding, NotIdempotent
+from tasker_host.testing.compare import STATE, VALUE, Comparison, Difference, Traces
 from tasker_host.testing.effects import Effects
 from tasker_host.testing.given import Given, Plugins, Settings, Template, given
 from tasker_host.testing.moments import Moment
 from tasker_host.testing.outcome import TaskRun, run_of
 from tasker_host.testing.own_loop import in_own_loop
-from tasker_host.testing.server import Databases, embedded_databases
+from tasker_host.testing.server import Databases, embedded_databases, remember
 from tasker_host.testing.stage import Stage, StillRunning, staged
 from tasker_host.testing.task import TIMEOUT_SECONDS, left_behind, with_template
+from tasker_host.testing.times import Windows
+
+MORE_UNDISTURBED = 3
+"""Runs without a death, beside the first two, before a handler is blamed."""
 
 _ONE_BY_ONE: Mapping[str, Any] = {"worker.slots": 1, "worker.thread_slots": 1, "worker.process_slots": 1}
 """Steps run one after the other, so that every run comes by the same moments."""
@@ -96,6 +101,27 @@ async def certified(
 
 
 @dataclass(slots=True)
+class _Suspicion:
+    """What was different after a death at `moment`, each time that it was tried."""
+
+    moment: Moment
+    wheres: set[str] | None = None
+    left: Traces | None = None
+    stuck: Difference | None = None
+
+    def saw(self, left: Traces, comparison: Comparison) -> None:
+        now = {difference.where for difference in comparison.differences(left)}
+        self.wheres = now if self.wheres is None else self.wheres & now
+        self.left = left
+
+    def differences(self, comparison: Comparison) -> list[Difference]:
+        """Those that came every time."""
+        found = comparison.differences(self.left) if self.left is not None else []
+        stuck = [self.stuck] if self.stuck is not None else []
+        return stuck or [difference for difference in found if difference.where in (self.wheres or ())]
+
+
+@dataclass(slots=True)
 class _Runs:
     stage: Stage
     template: Template
@@ -108,27 +134,31 @@ class _Runs:
     async def everywhere(self, progress: Callable[[int, int], None]) -> CrashReport:
         begun = time.monotonic()
         await self.stage.host.quiet.wait()
-        await self.stage.host.database.fetchval("select tasker_kit.remember()")
+        await remember(self.stage.dsn)
         moments, undisturbed, traces = await self._once(None)
         definition = self._definition(undisturbed.template)
         _, _, again = await self._once(None)
         comparison = Comparison(traces, again)
-        findings: list[Finding] = []
+        suspicions: list[_Suspicion] = []
         missed: list[Moment] = []
         # Two runs that do not come to the same have nothing that a third one could be compared with.
         tried = [] if comparison.unsteady else moments
         for done, moment in enumerate(tried, start=1):
-            lives = self.stage.host.lives
-            try:
-                _, _, left = await self._once(moment)
-                differences = comparison.differences(left)
-            except StillRunning as error:
-                differences = [Difference("the task", "comes to rest", str(error))]
-            if self.stage.host.lives < lives + 2:
+            suspicion = _Suspicion(moment)
+            if not await self._dies(suspicion, comparison):
                 missed.append(moment)
-            elif differences:
-                findings.append(_finding(definition, moment, differences))
+            elif suspicion.wheres and await self._dies(suspicion, comparison) and suspicion.wheres:
+                # What comes again may still differ by itself: as much is known after some more undisturbed runs.
+                if len(suspicions) < MORE_UNDISTURBED:
+                    _, _, again = await self._once(None)
+                    comparison.learn(again)
+                suspicions.append(suspicion)
             progress(done, len(tried))
+        findings = [
+            _finding(definition, suspicion.moment, differences)
+            for suspicion in suspicions
+            if (differences := suspicion.differences(comparison))
+        ]
         return CrashReport(
             template=undisturbed.template,
             undisturbed=undisturbed,
@@ -142,12 +172,24 @@ class _Runs:
             took_seconds=time.monotonic() - begun,
         )
 
+    async def _dies(self, suspicion: _Suspicion, comparison: Comparison) -> bool:
+        """A run with that death, whose differences are kept if they were there before. Whether it came to the death."""
+        lives = self.stage.host.lives
+        try:
+            _, _, left = await self._once(suspicion.moment)
+            suspicion.saw(left, comparison)
+        except StillRunning as error:
+            suspicion.stuck = Difference("the task", "comes to rest", str(error))
+            suspicion.wheres = {suspicion.stuck.where}
+        return self.stage.host.lives >= lives + 2
+
     def _definition(self, label: str) -> TaskTemplate:
         return next(found for found in self.stage.templates() if found.label == label)
 
     async def _once(self, fatal: Moment | None) -> tuple[list[Moment], TaskRun, Traces]:
         """One run from the same beginning; its moments, its end and what it left."""
         stage, host = self.stage, self.stage.host
+        began, moved = datetime.now(UTC), stage.moved
         await host.reborn()
         await host.quiet.wait()
         await host.database.fetchval("select tasker_kit.restore()")
@@ -158,7 +200,7 @@ class _Runs:
         host.moments.watch(fatal)
         try:
             task = await stage.submit(self.template, self.context, self.request)
-            await stage.rest([task], timeout_seconds=self.timeout_seconds)
+            await stage.rest([task], timeout_seconds=self.timeout_seconds, others=True)
         finally:
             moments = host.moments.stop()
         left = await left_behind(stage, self.effects, all_tables=True)
@@ -173,7 +215,10 @@ class _Runs:
             str(task),
         )
         events = [_event_row(loads(row["event"])) for row in sent]
-        return moments, run, _traces(run, {"other tasks": [dict(row) for row in others], "durable events": events})
+        ended = datetime.now(UTC)
+        windows = Windows((began, ended), (began + moved, ended + stage.moved))
+        more = {"other tasks": [dict(row) for row in others], "durable events": events}
+        return moments, run, _traces(run, more, windows)
 
 
 def _event_row(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,16 +229,18 @@ def _event_row(event: Mapping[str, Any]) -> dict[str, Any]:
     return {"event": event["event_name"], "step": metadata.get("step_name"), "outcome": metadata.get("outcome"), **said}
 
 
-def _traces(run: TaskRun, more: Mapping[str, Any]) -> Traces:
-    facts: dict[str, Any] = {"the task · state": run.state}
+def _traces(run: TaskRun, more: Mapping[str, Any], windows: Windows) -> Traces:
+    facts: dict[str, Any] = {f"the task{STATE}": run.state}
     for name, step in run.steps.items():
-        facts[f"step {name} · state"] = step.state
+        facts[f"step {name}{STATE}"] = step.state
         if step.state == "complete":
-            facts[f"step {name} · value"] = step.value
+            facts[f"step {name}{VALUE}"] = step.value
         elif step.error is not None:
-            facts[f"step {name} · error"] = {key: step.error.get(key) for key in ("error_type", "message")}
+            # Which worker was lost is another one every time.
+            lost = step.error.get("error_type") == WORKER_LOST
+            facts[f"step {name} · error"] = WORKER_LOST if lost else f"{step.error.get('message')}"
     rows = {f"effects · {name}": found for name, found in run.effects.items()}
-    return Traces(facts, {**rows, **more})
+    return Traces(windows.without_times(facts), windows.without_times({**rows, **more}))
 
 
 def _finding(definition: TaskTemplate, moment: Moment, differences: Sequence[Difference]) -> Finding:

@@ -142,7 +142,8 @@ class KitSlots(Slots):
         return left
 
     async def kill(self) -> None:
-        """Ends what runs as if the process had gone."""
+        """Ends what runs as if the process had gone; what it comes to now, nobody hears."""
+        self._finished = lambda *_: None
         tasks = [running.task for running in self._running.values() if running.task is not None]
         for task in tasks:
             task.cancel()

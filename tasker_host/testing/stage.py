@@ -153,27 +153,32 @@ class Stage:
         named = request_for(template, self.templates())
         return await self.host.submissions.submit(request_from_data({**named, "context": context or {}, **fields}))
 
-    async def rest(self, tasks: Sequence[UUID], *, timeout_seconds: float) -> None:
-        """Moves the clock until nothing more happens to `tasks` by itself.
+    async def rest(self, tasks: Sequence[UUID], *, timeout_seconds: float, others: bool = False) -> None:
+        """Moves the clock until nothing more happens to `tasks` by itself, or with `others` to any task at all.
 
         Raises StillRunning after so many real seconds, or a year of the clock.
         """
         try:
             async with asyncio.timeout(timeout_seconds):
-                await self._rest(tasks)
+                await self._rest(tasks, others=others)
         except TimeoutError:
             raise StillRunning(
                 f"after {timeout_seconds:g} s the task is not at rest: {await self.told(tasks)}; handlers run in real"
                 " time: give a larger timeout_seconds, or let the step have a timeout_seconds of its own"
             ) from None
 
-    async def _rest(self, tasks: Sequence[UUID]) -> None:
+    async def _followed(self, tasks: Sequence[UUID], *, others: bool) -> Sequence[UUID]:
+        if not others:
+            return tasks
+        return [row["task_uuid"] for row in await self.host.database.fetch("select task_uuid from tasker.tasks")]
+
+    async def _rest(self, tasks: Sequence[UUID], *, others: bool) -> None:
         begun = self.moved
-        # Whoever wrote them may have told nobody.
-        self.host.kit_worker.wake()
         while True:
+            # Whoever wrote tasks may have told nobody.
+            self.host.kit_worker.wake()
             await self.host.quiet.wait()
-            if not await tasks_unsettled(self.host.database, tasks):
+            if not await tasks_unsettled(self.host.database, await self._followed(tasks, others=others)):
                 return
             due: timedelta | None = await self.host.database.fetchval("select tasker_kit.next_due()")
             if due is None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +16,8 @@ from tasker_host.errors import RetryableError
 from tasker_host.handlers.elsewhere import Answer
 from tasker_host.worker.child import read_frame, write_frame
 from tasker_host.worker.threads import Threads
+
+_SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 END_SECONDS = 2.0
 """How long a process that is told to end may take."""
@@ -33,9 +37,24 @@ class _Process:
     """One process, and the handlers that it knows."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tasker_host.worker.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        command = [sys.executable, "-m", "tasker_host.worker.child"]
+        self._life: int | None = None
+        if sys.platform == "win32":
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        else:
+            # A pipe that closes with us, however we end, and a group of its own: what Ctrl-C sends to ours is for us to
+            # judge, and what its handler has started ends with it.
+            theirs, self._life = os.pipe()
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    [*command, str(theirs)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    pass_fds=(theirs,),
+                    start_new_session=True,
+                )
+            finally:
+                os.close(theirs)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
@@ -54,16 +73,27 @@ class _Process:
     def end(self) -> str:
         """Ends it, if it has not; how it ended."""
         if self._process.poll() is None:
-            self._process.terminate()
+            self._signal(signal.SIGTERM)
         try:
             code = self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._signal(_SIGKILL)
             code = self._process.wait()
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
         for stream in (self._stdin, self._stdout):
             with contextlib.suppress(OSError):
                 stream.close()
         return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _signal(self, number: int) -> None:
+        """To the process and to what it has started."""
+        if sys.platform == "win32":
+            self._process.send_signal(number)
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
 
 
 class _Job:

@@ -15,7 +15,7 @@ import structlog
 
 from tasker_host.db.kernel import Claimed, Outcome, Taken
 from tasker_host.domain.context import StepContext
-from tasker_host.domain.result import Failed, StepResult, Succeeded
+from tasker_host.domain.result import Checkpoint, Failed, StepResult, Succeeded
 from tasker_host.events.hub import Events
 from tasker_host.handlers.classify import failed
 from tasker_host.hooks.records import Classifier, Executor, Middleware
@@ -27,9 +27,20 @@ from tasker_host.worker.transaction import StepTransaction
 log = structlog.get_logger("tasker.worker")
 
 OVERRUN_LOOK_SECONDS = 0.1
-"""How often running handlers are compared with their timeouts."""
+"""How often it is looked whether a handler has run out of time; they are gone through only when one may have."""
+
+ABANDON_SECONDS = 2.0
+"""An async handler that goes on for so long after it was cancelled is not waited for any more."""
 
 Why = Literal["timeout", "lost", "released"]
+
+_LEFT: set[asyncio.Task[None]] = set()
+"""Tasks that nobody else refers to, until they end."""
+
+
+def _keep(task: asyncio.Task[None]) -> None:
+    _LEFT.add(task)
+    task.add_done_callback(_LEFT.discard)
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +53,7 @@ class _Running:
     call: StepCall | None = None
     stopped: Why | None = None
     transaction: StepTransaction | None = None
+    is_abandoned: bool = False
     is_ending: bool = False
     """Whether the handler is done: what is left is the host's own, and is not stopped."""
 
@@ -75,6 +87,9 @@ class Slots:
         self._classifiers = classifiers
         self._middleware = sorted(middleware, key=lambda m: (m.order, m.name))
         self._running: dict[UUID, _Running] = {}
+        # Nobody runs out of time before: at most as late as the first of them will.
+        self._overrun_at = math.inf
+        self._began = False  # a handler in its thread, since the last look
 
     def __len__(self) -> int:
         return len(self._running)
@@ -87,7 +102,14 @@ class Slots:
         # In a thread or process the clock starts when one is free.
         waits = plan.executor is not None and (plan.executor.tells_began or not plan.executor.is_remote)
         overrun_at = math.inf if waits else time.monotonic() + plan.timeout_seconds
+        earlier = self._running.get(step.step_uuid)
+        if earlier is not None:
+            # Its lease was lost without our knowing, and came back to us: what it comes to does not count any more.
+            if earlier.stopped is None and not earlier.is_ending:
+                self._stop(earlier, "lost")
+            self._abandon(earlier)
         running = self._running[step.step_uuid] = _Running(step, plan, overrun_at, self._transaction)
+        self._overrun_at = min(self._overrun_at, overrun_at)
         running.task = asyncio.create_task(self._run(running))
 
     def stop(self, why: Why, steps: Sequence[UUID] | None = None) -> None:
@@ -104,9 +126,17 @@ class Slots:
         while True:
             await asyncio.sleep(OVERRUN_LOOK_SECONDS)
             now = time.monotonic()
+            if now < self._overrun_at and not self._began:
+                continue
+            self._began = False  # before the look: another may begin meanwhile
+            self._overrun_at = math.inf
             for running in list(self._running.values()):
-                if now >= running.overrun_at and running.stopped is None and not running.is_ending:
+                if running.stopped is not None or running.is_ending:
+                    continue
+                if now >= running.overrun_at:
                     self._stop(running, "timeout")
+                else:
+                    self._overrun_at = min(self._overrun_at, running.overrun_at)
 
     def _stop(self, running: _Running, why: Why) -> None:
         running.stopped = why
@@ -120,7 +150,42 @@ class Slots:
             )
         assert running.task is not None
         # A task that is cancelled before its first step never runs, so it could not report: its turn comes before this.
-        asyncio.get_running_loop().call_soon(running.task.cancel)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(running.task.cancel)
+        loop.call_later(ABANDON_SECONDS, self._give_up, running)
+
+    def _give_up(self, running: _Running) -> None:
+        """A handler that does not let itself be cancelled keeps neither its slot nor the end of its attempt."""
+        if self._running.get(running.step.step_uuid) is not running or running.is_ending:
+            return
+        step, plan = running.step, running.plan
+        log.warning("handler goes on although it was cancelled", handler=plan.handler.name, step=step.name)
+        self.abandoned_threads += 1
+        self._abandon(running)
+        took_ms = plan.timeout_seconds * 1000
+        timed_out = running.stopped == "timeout"
+        outcome = outcome_of_failure(step, plan, timeout_failure(plan), took_ms) if timed_out else released(step)
+        if plan.asks_publishers:
+            _keep(asyncio.create_task(self._finish_asked(running, outcome)))
+        else:
+            self._finished(step, self._told(running, outcome) if self._events.concern(plan) else outcome)
+
+    async def _finish_asked(self, running: _Running, outcome: Outcome) -> None:
+        self._finished(running.step, await self._asked(running, outcome))
+
+    def _abandon(self, running: _Running) -> None:
+        """Nobody waits for it any more, whatever it does: not its slot, its transaction nor the end of the loop."""
+        running.is_abandoned = True
+        del self._running[running.step.step_uuid]
+        task, transaction = running.task, running.transaction
+        assert task is not None
+        if not task.done():
+            # Else `asyncio.run` would wait for it at its end, for ever.
+            asyncio.tasks._unregister_task(task)
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            _keep(task)
+        if transaction is not None:
+            _keep(asyncio.create_task(transaction.roll_back()))
 
     # One step ---------------------------------------------------------------------------------------------------------
 
@@ -138,18 +203,30 @@ class Slots:
             outcome = outcome_of(step, plan, result, _ms_since(started), result_max_bytes=self._result_max_bytes)
         except BaseException as error:  # plugin code: whatever it raises becomes the step's failure
             outcome = self._outcome_of_raise(running, error, _ms_since(started))
+        if running.is_abandoned:
+            return
+        if running.stopped == "timeout" and outcome.kind != "failed":
+            # It was cancelled, and made an end of its own: too late all the same.
+            outcome = outcome_of_failure(step, plan, timeout_failure(plan), _ms_since(started))
         if running.transaction is not None:
             ended = await self._end_transaction(running, running.transaction, outcome)
             if ended is None:
-                del self._running[step.step_uuid]
+                self._ended(running)
                 return
             outcome = ended
         if plan.asks_publishers:
             outcome = await self._asked(running, outcome)
         elif self._events.concern(plan):
             outcome = self._told(running, outcome)
-        del self._running[step.step_uuid]
-        self._finished(step, outcome)
+        if self._ended(running):
+            self._finished(step, outcome)
+
+    def _ended(self, running: _Running) -> bool:
+        """Frees the slot; whether it was still this one's."""
+        if running.is_abandoned:
+            return False
+        del self._running[running.step.step_uuid]
+        return True
 
     def _told(self, running: _Running, outcome: Outcome) -> Outcome:
         """The outcome with its events, none of whose publishers has to be asked."""
@@ -193,6 +270,7 @@ class Slots:
     async def _in_executor(self, running: _Running, executor: Executor, context: StepContext) -> Any:
         def began() -> None:
             running.overrun_at = time.monotonic() + running.plan.timeout_seconds
+            self._began = True
 
         call = running.call = StepCall(running.plan, context, executor, began)
         try:
@@ -208,7 +286,7 @@ class Slots:
             return released(step)
         return outcome_of_error(step, plan, error, took_ms, self._classifiers)
 
-    async def _through_middleware(self, running: _Running, context: StepContext) -> StepResult:
+    async def _through_middleware(self, running: _Running, context: StepContext) -> StepResult | Checkpoint:
         async def handler() -> StepResult:
             # Middleware sees results, never exceptions of the handler: one shape on the way out.
             try:
@@ -220,7 +298,9 @@ class Slots:
         chain: Callable[[], Awaitable[StepResult]] = handler
         for layer in reversed(self._middleware):
             chain = _wrapped(layer, context, chain)
-        return await chain()
+        result = await chain()
+        # A checkpoint is no end: whatever middleware adds to it, the attempt goes on.
+        return result.value if isinstance(result, Succeeded) and isinstance(result.value, Checkpoint) else result
 
 
 def _wrapped(

@@ -296,6 +296,7 @@ async def test_openapi_describes_every_route_and_the_page_needs_nothing_from_els
         ("patch", "/v1/tasks/{task_uuid}/workflow_steps/{step}"),
         ("get", "/v1/tasks/{task_uuid}/workflow_steps/{step}/audit"),
         ("get", "/v1/plugins"),
+        ("get", "/metrics/events"),
         ("get", "/v1/workers"), ("get", "/v1/limits"), ("put", "/v1/limits/{key}"), ("delete", "/v1/limits/{key}"),
         ("post", "/v1/namespaces/{name}/{action}"), ("post", "/v1/handlers/{name}/{action}"),
     }  # fmt: skip

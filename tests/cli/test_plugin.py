@@ -58,7 +58,7 @@ def test_list_shows_each_plugin_and_below_a_broken_one_its_fault(with_plugin):
     assert listed.code == 0
     lines = [line.split() for line in listed.out.splitlines()]
     assert lines[0] == ["NAME", "VERSION", "STATUS", "GIVES", "FROM"]
-    assert lines[1][:6] == ["examples", "0.1.0", "active", "114", "handlers,", "40"]
+    assert lines[1][:6] == ["examples", "0.1.0", "active", "125", "handlers,", "44"]
     assert lines[1][-1] == "tasker-examples"
     assert lines[2] == ["greeter", "2.0", "failed", "–", "acme-greeter"]
     assert "import · RuntimeError: no licence (acme_greeter.py:1)" in listed.out
@@ -67,7 +67,7 @@ def test_list_shows_each_plugin_and_below_a_broken_one_its_fault(with_plugin):
 def test_list_as_json_has_stage_hook_error_and_hint(with_plugin):
     plugins = with_plugin("import acme_nothing")("plugin", "list", "--json").json["plugins"]
     assert [plugin["status"] for plugin in plugins] == ["active", "failed"]
-    assert plugins[0]["gives"] == {"handlers": 114, "templates": 40, "publishers": 2, "subscribers": 1}
+    assert plugins[0]["gives"] == {"handlers": 125, "templates": 44, "publishers": 2, "subscribers": 1}
     (fault,) = plugins[1]["faults"]
     assert (fault["stage"], fault["hint"]) == ("import", "install what gives the module 'acme_nothing'")
 
@@ -93,7 +93,7 @@ def test_a_plugin_that_is_not_there_is_told_with_a_suggestion(tasker):
 def test_check_finds_nothing_wrong_with_the_examples(tasker):
     checked = tasker("plugin", "check")
     assert (checked.code, checked.err) == (0, "")
-    assert "examples: 114 handlers, 40 templates, 2 publishers, 1 subscriber" in checked.out
+    assert "examples: 125 handlers, 44 templates, 2 publishers, 1 subscriber" in checked.out
 
 
 def test_check_tells_faults_and_templates_without_handlers(with_plugin, tmp_path):

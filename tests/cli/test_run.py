@@ -31,14 +31,23 @@ async def slow(context):
         await asyncio.sleep(0.01)
     return context.attempt
 
+@step_handler("slow_elsewhere", runs_in="process")
+def slow_elsewhere(context):
+    import time
+    Path(context.input["began"]).touch()
+    while not Path(context.input["go"]).exists():
+        time.sleep(0.01)
+    return context.attempt
+
 @hookimpl
 def tasker_handlers():
-    return [slow]
+    return [slow, slow_elsewhere]
 
 @hookimpl
 def tasker_templates():
     text = "name: slow\\nnamespace_name: tests\\nversion: 1.0.0\\nsteps:\\n  - {name: slow, handler: {callable: slow}}"
-    return [parse_template(text, source="slow.yaml")[0]]
+    texts = [text, text.replace("slow", "slow_elsewhere")]
+    return [parse_template(text, source="slow.yaml")[0] for text in texts]
 """
 
 
@@ -82,6 +91,7 @@ def run(environment: dict[str, str], installed: Callable[[str, str], str], tmp_p
             *(sys.executable, "-m", "tasker_host", "run", "--json", "--port", "0", *arguments),
             stderr=asyncio.subprocess.PIPE,
             cwd=tmp_path,
+            start_new_session=True,
             env={**environment, "PYTHONPATH": path, "TASKER__TELEMETRY__LOG_LEVEL": "info", **variables},
         )
         running = Running(process)
@@ -95,10 +105,10 @@ def run(environment: dict[str, str], installed: Callable[[str, str], str], tmp_p
     return run
 
 
-async def submit(url: str, tmp_path: Path, name: str = "one") -> str:
+async def submit(url: str, tmp_path: Path, name: str = "one", template: str = "slow") -> str:
     context = {"began": str(tmp_path / f"{name}.began"), "go": str(tmp_path / f"{name}.go")}
     async with httpx.AsyncClient(base_url=url) as api:
-        answer = await api.post("/v1/tasks", json={"namespace": "tests", "name": "slow", "context": context})
+        answer = await api.post("/v1/tasks", json={"namespace": "tests", "name": template, "context": context})
         assert answer.status_code == 201, answer.text
         return str(answer.json()["task_uuid"])
 
@@ -152,6 +162,18 @@ async def test_sigterm_lets_a_running_step_finish_and_readiness_says_so_meanwhil
         async with httpx.AsyncClient(base_url=ready["url"]) as api:
             assert (await api.get("/health/ready")).status_code == 503
             assert (await api.get("/health/live")).status_code == 200
+        (tmp_path / "one.go").touch()
+        assert await host.ended() == 0
+    assert await step(dsn) == ("complete", 1)
+
+
+async def test_ctrl_c_in_a_terminal_does_not_reach_handlers_in_processes(run, dsn, tmp_path):
+    async with run(DATABASE_URL=dsn) as host:
+        url = (await host.said("host is ready"))["url"]
+        await submit(url, tmp_path, template="slow_elsewhere")
+        await exists(tmp_path / "one.began")
+        os.killpg(host.process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+        await host.said("host is stopping")
         (tmp_path / "one.go").touch()
         assert await host.ended() == 0
     assert await step(dsn) == ("complete", 1)

@@ -336,6 +336,14 @@ async def test_an_event_that_was_committed_late_does_not_overtake_one_that_was_b
     assert told(await take(database, 9, verdict(begun, "delivered"))) == ["a.early"]
 
 
+async def test_a_key_of_any_length_holds_up_no_event(database):
+    await registered(database, **BY_ORDER)
+    await send(
+        database, event("a.1", order="é" * 100_000), event("a.2", order="é" * 100_000), event("a.3", order={"a": [1]})
+    )
+    assert told(await take(database)) == ["a.1", "a.3"]
+
+
 async def test_a_long_row_of_one_key_does_not_hide_the_others(database):
     await registered(database, **BY_ORDER)
     await send(database, *(event(f"a.{n}", order=1) for n in range(2_000)), event("b.1", order=2))
@@ -366,6 +374,14 @@ async def test_one_key_is_delivered_in_its_order_by_many_hosts_and_never_twice_a
 
     await asyncio.gather(*(host() for _ in range(3)))
     assert seen == {f"k{key}": list(range(key, 200, 5)) for key in range(5)}
+
+
+async def test_a_relay_that_is_no_longer_ordered_leaves_nothing_waiting(database):
+    await registered(database, **BY_ORDER)
+    await send(database, event("a.1", order=1), event("a.2", order=1), event("a.3", order=1))
+    assert told(await take(database)) == ["a.1"]
+    await registered(database)
+    assert told(await take(database)) == ["a.2", "a.3"]
 
 
 async def test_those_behind_an_event_that_an_operator_deleted_go_on(database):

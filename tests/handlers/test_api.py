@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import pickle
 import re
@@ -329,6 +330,7 @@ def test_how_long_may_be_a_date():
     now = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
     assert answered(format_datetime(now + timedelta(seconds=90), usegmt=True), now) == 90
     assert answered("Sat, 21 Nov 2026 07:59:00 GMT", now) == 0
+    assert answered("Sat, 21 Nov 2026 08:00:30 -0000", now) == 30
     assert answered("Mon, 21 Nov 2050 07:59:00 GMT", now) == 86_400
 
 
@@ -450,6 +452,24 @@ async def test_an_answer_without_end_is_not_read(server):
         assert isinstance(error, PermanentError)
         assert error.error_code == "API_RESPONSE_TOO_LARGE"
         assert str(error) == f"GET {server.url}/x answers more than 50000 bytes (response_max_bytes)"
+
+
+async def test_what_is_small_only_while_it_is_packed_is_not_read_either(server):
+    packed = gzip.compress(bytes(10_000_000))
+    server.answers("/x", Answer(body=packed, headers={"Content-Encoding": "gzip"}))
+    pool = ApiPool(ApiOptions(base_url=server.url, response_max_bytes=1_000_000))
+    assert len(packed) < 20_000
+    for error in (error_of(pool), await aerror_of(pool)):
+        assert error.error_code == "API_RESPONSE_TOO_LARGE"
+
+
+async def test_a_packed_answer_is_unpacked(pool, server):
+    server.answers("/x", Answer(body=gzip.compress(b"plain"), headers={"Content-Encoding": "gzip", "X-Id": "9"}))
+    for response in (ApiClient(pool).get("/x"), await AsyncApiClient(pool).get("/x")):
+        assert (response.body, response.headers["x-id"], response.status_code) == ("plain", "9", 200)
+        assert response.raw_response.elapsed.total_seconds() > 0
+        assert str(response.raw_response.url) == f"{server.url}/x"
+    await pool.aclose()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tasker_host import Failed, Handler, StepContext, StepHandler, Succeeded, step_handler
+from tasker_host import ApiHandler, DecisionHandler, Failed, Handler, StepContext, StepHandler, Succeeded, step_handler
 from tasker_host.handlers.bound import BindError, BoundHandler, bind
 
 
@@ -304,6 +304,31 @@ def test_wrong_options_are_told(options, message):
 
 def test_one_exception_class_need_not_be_in_a_tuple():
     assert bound(handler_of(retry_on=GatewayTimeoutError)).retry_on == (GatewayTimeoutError,)
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "objekt"}, "config_schema is itself not valid: 'objekt' is not valid under any of the given schemas"),
+        (5, "preparing it raised TypeError: 'int' object is not iterable"),
+    ],
+)
+def test_a_schema_of_the_configuration_must_be_one(schema, message):
+    class Configured(StepHandler):
+        def config_schema(self):
+            return schema
+
+        def call(self, context):
+            return None
+
+    [problem] = problems(Configured)
+    assert problem.endswith(message)
+
+
+def test_a_handler_says_what_it_can_do():
+    assert Refund.capabilities == ("process",)
+    assert DecisionHandler.capabilities == ("process", "decision", "routing")
+    assert ApiHandler.capabilities == ("process", "http", "api")
 
 
 def test_a_generator_is_no_handler():

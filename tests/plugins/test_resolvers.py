@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
 
-from tasker_host import Resolver, StepHandler, decision_handler, step_handler
+from tasker_host import From, Handler, Resolver, StepHandler, decision_handler, depends_on, step_handler
 from tasker_host.plugins import Stage, Status
 from tests.support import chain, plugin, results, run_to_end, running_host
 
@@ -166,6 +168,50 @@ async def test_a_handler_that_does_not_fit_its_step_makes_the_template_unavailab
     async with running_host(dsn, given) as host:
         (problem,) = host.registry.problems("tests", "t", None)
     assert told in str(problem)
+
+
+@step_handler("reads")
+def reads(
+    price: Annotated[int, From("price")], part: Annotated[int, From("work_001")], more: Annotated[int, From("tax")] = 0
+):
+    return price
+
+
+READS = """
+name: t
+namespace_name: tests
+version: 1.0.0
+steps:
+  - {name: price, handler: {callable: gives}}
+  - {name: cut, handler: {callable: gives}, type: batchable}
+  - {name: work, handler: {callable: gives}, type: batch_worker, dependencies: [cut]}
+  - {name: join, handler: {callable: reads}, type: deferred_convergence, dependencies: [work]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (READS, ["which is not above it; add it to dependencies"]),
+        (READS.replace("price", "prices"), ["which the template does not have; did you mean 'prices'?"]),
+        (READS.replace("[work]", "[price]"), ["'part' reads step 'work_001', which the template does not have"]),
+        (READS.replace("[work]", "[work, price]"), []),
+    ],
+)
+async def test_a_handler_whose_values_never_come_makes_the_template_unavailable(dsn, text, told):
+    gives = Handler("gives", lambda: 1)
+    async with running_host(dsn, plugin([gives, reads], [text])) as host:
+        found = host.registry.problems("tests", "t", None)
+    assert len(found) == len(told)
+    for problem, end in zip(found, told, strict=True):
+        assert end in str(problem)
+
+
+async def test_the_workers_of_a_batch_are_not_read_by_the_name_of_their_step(dsn):
+    by_name = Handler("reads", depends_on(work="work")(lambda work: work))
+    async with running_host(dsn, plugin([Handler("gives", lambda: 1), by_name], [READS])) as host:
+        (problem,) = host.registry.problems("tests", "t", None)
+    assert "whose workers have values of their own, as 'work_001'; read them from the context" in str(problem)
 
 
 async def test_a_handler_that_is_configured_as_it_says_runs(dsn):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
+from itertools import pairwise
 
 import httpx
 import pluggy
@@ -315,3 +317,18 @@ def test_settings_that_do_not_fit_are_told_with_their_key(install, roster, toml,
     assert (status, fault.stage) == (Status.FAILED, Stage.SETTINGS)
     assert told in fault.error
     assert fault.hint == "correct it in the configuration"
+
+
+def test_hooks_are_called_in_the_order_that_their_contracts_say(install, roster):
+    bodies = "\n".join(
+        f"@hookimpl\ndef {name}({', '.join(HOOKS[name])}):\n    log.append('{name}')\n    return None"
+        for name in sorted(HOOKS)
+    )
+    install("logs", f"from tasker_host import hookimpl\nlog = []\n{bodies}")
+    assert roster().plugin("logs").status is Status.ACTIVE
+    called = importlib.import_module("acme_logs").log
+    assert called[0] == "tasker_settings"
+    assert set(called) == set(HOOKS) - {"tasker_lifespan"}
+    for before, name in pairwise(called[1:]):
+        for text in (inspect.getdoc(getattr(specs, name)) or "", page("plugins").section(name)):
+            assert f"once, after `{before}`" in " ".join(text.split()), name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -237,6 +238,19 @@ def total(batches: Annotated[int, From("work")]) -> int:
 def join(x: Annotated[int, From("x")], a: Annotated[int, From("a")]) -> None: ...
 
 
+@dataclass
+class Opaque:
+    rule: Callable[[int], int]
+
+
+@step_handler("opaque")
+def opaque() -> Opaque: ...
+
+
+@step_handler("takes")
+def takes(value: Annotated[dict[str, int], From("opaque")]) -> None: ...
+
+
 class Multi(StepHandler):
     def call(self, context: StepContext) -> None: ...
 
@@ -390,6 +404,11 @@ def test_what_a_template_and_its_handlers_agree_on_earns_nothing_but_hints():
 
 def test_a_model_that_a_handler_returns_counts_where_there_is_no_result_schema():
     assert found(steps(step("price"), step("strict", after="price")), "TYPE_MISMATCH", ALL)
+
+
+def test_a_model_without_a_json_schema_is_compared_with_nothing():
+    report = check_text(steps(step("opaque"), step("takes", after="opaque")), source="t", known=known(opaque, takes))
+    assert report.passes(strict=True)
 
 
 def test_strict_counts_warnings_and_never_hints():

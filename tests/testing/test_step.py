@@ -167,6 +167,17 @@ def test_checkpoints_and_batches_are_given_and_a_checkpoint_comes_back():
     assert run_step(load, batch={"start_cursor": 5, "end_cursor": 9}) == Succeeded({"from": 5, "to": 9})
 
 
+def test_a_checkpoint_passes_middleware_as_it_is():
+    async def around(context, call_next):
+        return await call_next()
+
+    @step_handler("import")
+    def load() -> Checkpoint:
+        return Checkpoint(10, items_processed=10)
+
+    assert run_step(load, middleware=[Middleware("m", around)]) == Checkpoint(10, items_processed=10)
+
+
 def test_decisions_and_batches_are_what_their_step_keeps():
     @step_handler("decide")
     def decide() -> Decision:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
+from pathlib import Path
 from typing import Annotated, Any
+
+import pytest
 
 from tasker_host import Input, PermanentError, StepContext, StepHandler, step_handler
 from tasker_host.handlers.bound import bind
@@ -126,3 +130,38 @@ def test_a_handler_that_no_other_process_can_find_is_a_fault_at_start_up(dsn):
     assert (fault.stage, fault.hook) == (Stage.COLLECT, "tasker_handlers")
     assert "runs_in is 'process', but another process cannot find it" in fault.error
     assert "at the top of a module that can be imported" in fault.error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+async def test_nothing_is_left_when_the_host_is_killed_in_the_middle_of_a_handler(dsn):
+    root = Path(__file__).parents[2]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, Path(__file__).with_name("parent.py"), dsn),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=root,
+        env={"PYTHONPATH": str(root), "PATH": os.environ["PATH"]},
+    )
+    try:
+        assert process.stderr is not None
+        async with asyncio.timeout(20):
+            while not (line := await process.stderr.readline()).startswith(b"pids"):
+                assert line
+        pids = [int(pid) for pid in line.split()[1:]]
+        assert all(map(alive, pids))
+    finally:
+        process.kill()
+        await process.wait()
+    async with asyncio.timeout(5):
+        while any(map(alive, pids)):
+            await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether it is there, and not an orphan that nobody has waited for."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")

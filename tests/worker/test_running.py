@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tasker_host import Failed, Middleware, PermanentError, RetryableError, StepContext, Succeeded, step_handler
-from tests.support import chain, plugin, results, run_to_end, running_host
+from tasker_host.worker import slots
+from tests.support import chain, ended, plugin, results, run_to_end, running_host, submit
 
 NO_WAIT = {"base_ms": 1, "jitter": 0.0}
 
@@ -176,6 +177,99 @@ async def test_an_async_handler_that_runs_too_long_is_stopped(dsn):
     assert stopped.is_set()
     assert error_of(row)["error_type"] == "timeout"
     assert error_of(row)["message"] == "handler 'slow' ran longer than 1 s"
+
+
+async def test_an_async_handler_that_does_not_let_itself_be_stopped_is_left_behind(dsn, monkeypatch):
+    monkeypatch.setattr(slots, "ABANDON_SECONDS", 0.1)
+    let_go = asyncio.Event()
+    ended_at_last = asyncio.Event()
+
+    @step_handler("stubborn")
+    async def stubborn() -> str:
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                continue
+        ended_at_last.set()
+        return "too late"
+
+    @step_handler("fine")
+    async def fine() -> str:
+        return "ok"
+
+    yaml = chain("stubborn", "stubborn", max_attempts=1) + "\n    timeout_seconds: 0.1"
+    made = plugin([stubborn, fine], [yaml, chain("good", "fine")])
+    async with running_host(dsn, made, worker__slots=1, worker__shed_percent=100) as host:
+        row = await run_to_end(host, "stubborn")
+        assert error_of(row)["error_type"] == "timeout"
+        assert results(await run_to_end(host, "good")) == {"fine": "ok"}  # in the only slot
+        assert (host.worker.abandoned_threads, host.worker.running) == (1, 0)
+        let_go.set()
+        await ended_at_last.wait()
+        assert results(await run_to_end(host, "good", {"again": True})) == {"fine": "ok"}
+
+
+def test_a_handler_that_is_never_stopped_does_not_keep_the_program_from_ending(dsn, monkeypatch):
+    monkeypatch.setattr(slots, "ABANDON_SECONDS", 0.1)
+
+    @step_handler("stubborn")
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                continue
+
+    async def program() -> dict[str, Any]:
+        yaml = chain("stubborn", "stubborn", max_attempts=1) + "\n    timeout_seconds: 0.1"
+        async with running_host(dsn, plugin([stubborn], [yaml])) as host:
+            return await run_to_end(host, "stubborn")
+
+    assert error_of(asyncio.run(program()))["error_type"] == "timeout"
+
+
+async def test_what_a_handler_returns_after_it_ran_out_of_time_is_too_late(dsn):
+    @step_handler("slow")
+    async def slow() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "made an end of its own"
+
+    yaml = chain("one", "slow", max_attempts=1) + "\n    timeout_seconds: 0.1"
+    async with running_host(dsn, plugin([slow], [yaml])) as host:
+        row = await run_to_end(host, "one")
+    assert (row["status"], error_of(row)["error_type"]) == ("blocked_by_failures", "timeout")
+
+
+async def test_a_step_that_comes_back_to_the_worker_that_lost_it_is_run_once_more(dsn, database):
+    gates: list[asyncio.Event] = []
+
+    @step_handler("work")
+    async def work(context: StepContext) -> int:
+        gates.append(asyncio.Event())
+        await gates[-1].wait()
+        return context.attempt
+
+    async with running_host(dsn, plugin([work], [chain("one", "work")])) as host:
+        task = await submit(host, "one")
+        await appear(gates, 1)
+        # As if it had been away for longer than its lease.
+        await database.fetch("update pgmq.q_tests_queue set vt = clock_timestamp() - interval '1 s'")
+        host.worker.wake()
+        await appear(gates, 2)
+        for gate in gates:
+            gate.set()
+        (row,) = await ended(host, task)
+        assert host.worker.running == 0
+    assert results(row) == {"work": 2}
+
+
+async def appear(things: list[Any], count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(things) < count:
+            await asyncio.sleep(0.01)
 
 
 async def test_a_thread_that_hangs_is_left_behind_and_another_takes_its_place(dsn):

@@ -58,3 +58,15 @@ async def test_no_attempts_are_one() -> None:
     ran = await run_task_async(none, {}, plugins=[plugin])
     assert ran.attempts == {"temporary": 1}
     assert ran.states == {"temporary": "error"}
+
+
+async def test_what_fails_beside_it_does_not_stop_what_succeeds() -> None:
+    ran = await run("error_testing")
+    assert ran.state == "blocked_by_failures"
+    assert ran.states == {
+        "begin": "complete",
+        "success_step": "complete",
+        "retryable_step": "error",
+        "permanent_step": "error",
+    }
+    assert (ran.attempts["retryable_step"], ran.attempts["permanent_step"]) == (3, 1)

@@ -13,7 +13,9 @@ from tasker_examples.accounts.handlers import ACCOUNTS
 from tasker_examples.analytics.handlers import ANALYTICS
 from tasker_examples.approvals import classes as approval_classes
 from tasker_examples.approvals.functions import APPROVALS
+from tasker_examples.basics.handlers import FETCH_TRANSFORM_STORE, MERGE_PATHS
 from tasker_examples.batch import checkpoints, csv_classes, csv_functions, dataset
+from tasker_examples.content.handlers import CONTENT
 from tasker_examples.dispatch import handlers as dispatch_handlers
 from tasker_examples.events import handlers as event_handlers
 from tasker_examples.events.publishers import PUBLISHERS
@@ -28,8 +30,18 @@ from tasker_examples.refunds.tickets import CUSTOMER_SUCCESS
 from tasker_examples.settings import ExamplesSettings
 from tasker_examples.shop.handlers import SHOP
 
-APPLICATIONS = (SHOP, ANALYTICS, ACCOUNTS, CUSTOMER_SUCCESS, PAYMENTS)
-"""Workflows made in code, of whole applications."""
+IN_CODE = (
+    FETCH_TRANSFORM_STORE,
+    MERGE_PATHS,
+    APPROVALS,
+    CONTENT,
+    SHOP,
+    ANALYTICS,
+    ACCOUNTS,
+    CUSTOMER_SUCCESS,
+    PAYMENTS,
+)
+"""Workflows made in code, with handlers of their own."""
 
 
 @hookimpl
@@ -48,10 +60,10 @@ def tasker_handlers() -> Iterable[Any]:
         *order_functions.HANDLERS,
     )
     in_batches = (*csv_classes.HANDLERS, *csv_functions.HANDLERS, *dataset.HANDLERS, *checkpoints.HANDLERS)
-    decisions = (*approval_classes.HANDLERS, *APPROVALS.handlers, *decision_batch.HANDLERS)
+    decisions = (*approval_classes.HANDLERS, *decision_batch.HANDLERS)
     others = (*failures.HANDLERS, *dispatch_handlers.HANDLERS, *event_handlers.HANDLERS)
-    applications = tuple(handler for made in APPLICATIONS for handler in made.handlers)
-    return in_class_style + in_function_style + in_batches + decisions + others + applications
+    in_code = tuple(handler for made in IN_CODE for handler in made.handlers)
+    return in_class_style + in_function_style + in_batches + decisions + others + in_code
 
 
 @hookimpl
@@ -67,4 +79,4 @@ def tasker_subscribers() -> Iterable[Any]:
 @hookimpl
 def tasker_templates() -> Iterable[Traversable | Workflow]:
     """Most are files; some are made in code, from what the handlers say they read."""
-    return [files("tasker_examples") / "templates", APPROVALS, failures.BOUNDARY, *APPLICATIONS]
+    return [files("tasker_examples") / "templates", failures.BOUNDARY, *IN_CODE]

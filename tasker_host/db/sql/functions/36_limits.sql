@@ -131,8 +131,9 @@ create or replace function tasker.steps_admit(
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set enable_hashjoin = on           -- what the callers switch off for their own sake
-set enable_sort = on
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = on                -- which the callers switch off for their own sake
 as $$
 declare
     v_asked text[];              -- keys, in order
@@ -293,8 +294,9 @@ create or replace function tasker.limits_release(p_steps uuid[], p_now timestamp
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set enable_hashjoin = on           -- what the callers switch off for their own sake
-set enable_sort = on
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = on                -- which the callers switch off for their own sake
 as $$
 declare
     v_keys text[];

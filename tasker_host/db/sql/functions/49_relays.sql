@@ -17,9 +17,11 @@ language plpgsql as $$
 declare
     v_relay record;
     v_gone text[];
+    v_was_ordered boolean;
 begin
     select * into v_relay from json_to_record(p_relay) as r (
         name text, plugin text, events text[], namespaces text[], ordered_by text, bindings json);
+    v_was_ordered := exists (select from tasker.relays r where r.name = v_relay.name and r.ordered_by is not null);
     insert into tasker.relays as r (name, plugin, events, namespaces, ordered_by, created_at, seen_at)
     values (v_relay.name, v_relay.plugin, v_relay.events, v_relay.namespaces, v_relay.ordered_by, tasker.now(), tasker.now())
     on conflict (name) do update
@@ -27,6 +29,10 @@ begin
         ordered_by = excluded.ordered_by, seen_at = excluded.seen_at;
     v_gone := tasker.bindings_set(v_relay.name, v_relay.bindings);
     perform tasker.event_queue_create(v_relay.name || '_relay', v_relay.ordered_by is not null, true);
+    if v_was_ordered and v_relay.ordered_by is null then
+        -- Nobody would ever make due what waits behind others.
+        execute format('update pgmq.%I set vt = $1 where vt = %L', 'q_' || v_relay.name || '_relay', 'infinity') using tasker.now();
+    end if;
     return v_gone is not null;
 end
 $$;
