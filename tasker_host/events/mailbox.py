@@ -243,10 +243,19 @@ class ThreadMailbox(Mailbox):
                     bell.wait()
                 continue
             try:
-                receive(event)
+                answer = receive(event)
+                if answer is not None and inspect.isawaitable(answer):
+                    _refuse(answer)
             except BaseException as error:  # plugin code
                 with mutex:
                     if self._generation == generation:
                         self._note_error(error)
         with mutex:
             self._abandoned -= 1
+
+
+def _refuse(answer: Any) -> None:
+    """There is no loop in the subscriber's thread. Raises TypeError."""
+    if inspect.iscoroutine(answer):
+        answer.close()
+    raise TypeError("receive returned something to await and is no async function: write `async def receive(event)`")

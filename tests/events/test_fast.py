@@ -176,6 +176,15 @@ async def test_a_subscriber_that_raises_is_counted_and_goes_on(kind):
     assert got == [1, 2]
 
 
+async def test_a_function_that_only_returns_a_coroutine_is_told_so():
+    async def hear(event: DomainEvent) -> None: ...
+
+    async with bus_of(Subscriber("s", ["a.b"], lambda one: hear(event=one))) as bus:
+        bus.publish(event())
+        await until(lambda: stats(bus)["failed"] == 1)
+        assert stats(bus)["last_error"].endswith("is no async function: write `async def receive(event)`")
+
+
 async def test_an_async_call_that_takes_too_long_is_cancelled_and_the_next_event_given():
     got: list[Any] = []
 
