@@ -178,7 +178,7 @@ def tasker_health(settings: Any) -> Iterable[HealthCheck]:  # type: ignore[empty
 
     **Called** once, after `tasker_commands`. The checks themselves are made by a host that runs steps, when somebody
     asks how it is: all at once, at most twice a second.
-    **Return** `HealthCheck` records. `database`, `worker` and `plugins` are names of the host's own checks.
+    **Return** `HealthCheck` records. `database`, `worker`, `plugins` and `relays` are the host's own.
     **If it raises**, the plugin fails. What a check raises is shown as unhealthy, and nothing else comes of it.
     **Since** 0.1.
     """

@@ -8,7 +8,7 @@ from tasker_host.hooks.records import CLASSES, NAMES
 from tasker_host.plugins.fault import Fault, FaultyError, Stage
 from tasker_host.plugins.roster import OWN, Contribution
 
-HOST_CHECKS = ("database", "plugins", "worker")
+HOST_CHECKS = ("database", "plugins", "relays", "worker")
 """Names of the host's own health checks."""
 
 HOST_COMMANDS = (

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from tasker_host.cli import OWN_COMMANDS
+from tasker_host.host import Host
 from tasker_host.plugins import Stage, Status
-from tasker_host.plugins.owners import HOST_COMMANDS
+from tasker_host.plugins.owners import HOST_CHECKS, HOST_COMMANDS
 
 GOOD = """
     from tasker_host import hookimpl, step_handler
@@ -295,4 +296,5 @@ def test_a_command_of_the_hosts_own_is_not_taken_over(install, roster):
 
 
 def test_the_host_keeps_the_names_that_it_has():
+    assert {f"_check_{name}" for name in HOST_CHECKS} == {name for name in dir(Host) if name.startswith("_check_")}
     assert set(OWN_COMMANDS) - set(HOST_COMMANDS) == set()
