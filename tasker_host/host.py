@@ -48,6 +48,7 @@ from tasker_host.runtime.supervise import Supervisor
 from tasker_host.worker.builtin import own_plugin
 from tasker_host.worker.loop import Worker
 from tasker_host.worker.options import WorkerOptions
+from tasker_host.worker.owed import OwedEvents
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -196,7 +197,7 @@ class Host:
         self.roster = await self._stack.enter_async_context(lifespans(roster, self))
         if self.roster is not roster:
             # What a plugin gave that failed just now is no longer offered.
-            self._log_faults(self.roster)
+            self._log_faults(self.roster, told=roster)
             self.registry = registry_of(self.roster, self.config)
 
     async def _compose(self) -> None:
@@ -263,6 +264,8 @@ class Host:
             supervisor.start("news", self._news.run)
             every = self.config.settings.events.ledger_seconds
             supervisor.start("ledger", lambda: self.events.ledger.keep(self.database, every))
+            owed = OwedEvents(self.database, self.events, self.catalog, self.catalog.template_ids, self._relayed)
+            supervisor.start("owed events", lambda: owed.run(every))
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
@@ -392,9 +395,11 @@ class Host:
         faulty = [plugin.name for plugin in self.roster.faulty()]
         return Finding(Status.DEGRADED, f"give nothing: {', '.join(faulty)}") if faulty else Finding()
 
-    def _log_faults(self, roster: Roster) -> None:
+    def _log_faults(self, roster: Roster, *, told: Roster | None = None) -> None:
+        """Those of `roster` that `told` has not."""
         for plugin in roster.faulty():
-            for fault in plugin.faults:
+            before = None if told is None else told.plugin(plugin.name)
+            for fault in plugin.faults[len(before.faults) if before is not None else 0 :]:
                 log.error("plugin gives nothing", plugin=plugin.name, status=str(plugin.status), fault=str(fault))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -19,6 +20,11 @@ from tasker_host.db.queries import Row, tasks_get
 from tasker_host.domain.request import request_from_data
 from tasker_host.domain.source import parse_template
 from tasker_host.host import Host
+
+
+def logs_on_stderr() -> None:
+    """For programs whose stdout is read by the test that started them."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def plugin(handlers: Iterable[Any], templates: Iterable[str] = (), **hooks: Callable[..., Any]) -> ModuleType:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasker_host.events.reader import Consumed, Consumer, consume
+    from tasker_host.events.consumed import Consumed
+    from tasker_host.events.reader import Consumer, consume
 
 __all__ = ["Consumed", "Consumer", "consume"]
 

@@ -10,12 +10,10 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from uuid import UUID
+from typing import TYPE_CHECKING, Self
 
 import asyncpg
 import structlog
@@ -25,6 +23,7 @@ from tasker_host.db.sqlfiles import query
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import loads
 from tasker_host.errors import DatabaseError, DatabaseUnavailable, JsonError, LeaseLost
+from tasker_host.events.consumed import Consumed, lost, told
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
@@ -33,54 +32,6 @@ log = structlog.get_logger("tasker.consume")
 
 RECONNECT_SECONDS = 1.0
 """Between attempts to reach a database that went away."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Consumed:
-    """An event to be dealt with. It is this consumer's until it is acknowledged or given back, or the consumer ends.
-
-    `attempt` is 1 when it was not shown to anybody before.
-    """
-
-    event: DomainEvent
-    message_id: int
-    attempt: int
-    _consumer: Consumer = field(repr=False)
-
-    @property
-    def event_id(self) -> UUID:
-        """The same whenever and wherever the event comes again: what to be idempotent by."""
-        return self.event.event_id
-
-    @property
-    def event_name(self) -> str:
-        return self.event.event_name
-
-    @property
-    def payload(self) -> Any:
-        return self.event.payload
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        return self.event.metadata
-
-    async def ack(self) -> None:
-        """It is done: gone from the queue, or in its archive. Raises LeaseLost when it is somebody else's by now."""
-        await self._consumer.ack(self)
-
-    async def retry(self, after_seconds: float = 0.0) -> None:
-        """It comes again, to this consumer or another one, after so many seconds. Raises LeaseLost."""
-        await self._consumer.retry(self, after_seconds)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A transaction of the queue's database at whose commit the event is done: what is written in it is so once.
-
-        Raises LeaseLost when it is somebody else's by now, or with `once` when it is done already; nothing is written
-        then.
-        """
-        async with self._consumer.transaction(self) as connection:
-            yield connection
 
 
 def consume(
@@ -278,16 +229,14 @@ class Consumer:
                         await connection.fetchval(query("consume_remember"), self._once, str(event.event_id))
                         ended = await self._end(connection, event)
                         if not ended:
-                            raise LeaseLost(_lost(event))
+                            raise LeaseLost(lost(event))
         except CONNECTION_LOST as error:
             await self._disconnect()
-            raise DatabaseUnavailable(
-                f"the connection was lost, whether {_told(event)} is done is not known"
-            ) from error
+            raise DatabaseUnavailable(f"the connection was lost, whether {told(event)} is done is not known") from error
         finally:
             self._forget(event)
         if not ended:
-            raise LeaseLost(_lost(event))
+            raise LeaseLost(lost(event))
 
     async def retry(self, event: Consumed, after_seconds: float) -> None:
         self._check(event)
@@ -297,7 +246,7 @@ class Consumer:
         finally:
             self._forget(event)
         if not ours:
-            raise LeaseLost(_lost(event))
+            raise LeaseLost(lost(event))
 
     @asynccontextmanager
     async def transaction(self, event: Consumed) -> AsyncIterator[Connection]:
@@ -307,10 +256,10 @@ class Consumer:
             if self._once is not None and not await connection.fetchval(
                 query("consume_remember"), self._once, str(event.event_id)
             ):
-                raise LeaseLost(f"{_told(event)} was done already as {self._once!r}; nothing was written")
+                raise LeaseLost(f"{told(event)} was done already as {self._once!r}; nothing was written")
             yield connection
             if not await self._end(connection, event):
-                raise LeaseLost(_lost(event))
+                raise LeaseLost(lost(event))
         # Only now: when that failed the event is still ours, to be tried again or given back.
         self._forget(event)
 
@@ -355,7 +304,7 @@ class Consumer:
     def _check(self, event: Consumed) -> None:
         if not self._is_ours(event):
             self._forget(event)
-            raise LeaseLost(_lost(event))
+            raise LeaseLost(lost(event))
 
     def _forget(self, event: Consumed) -> None:
         self._ours_until.pop(event, None)
@@ -369,14 +318,3 @@ class Consumer:
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         await dropped(connection)
-
-
-def _told(event: Consumed) -> str:
-    return f"event {event.event_id} ({event.event_name})"
-
-
-def _lost(event: Consumed) -> str:
-    return (
-        f"{_told(event)} is not this consumer's any more: its lease ended, or it was acknowledged or given back before;"
-        " whoever has it now deals with it"
-    )

@@ -336,17 +336,27 @@ class RelayLoop:
                 continue
             asked_at = self._clock()
             try:
-                ours = await relay_renew(self._database, self.relay.name, held, lease=self._options.lease)
-            except (DatabaseUnavailable, asyncpg.PostgresError) as error:
-                log.warning("leases of events not renewed", relay=self.relay.name, error=str(error))
+                async with asyncio.timeout(every):
+                    ours = await relay_renew(self._database, self.relay.name, held, lease=self._options.lease)
+            except (DatabaseUnavailable, asyncpg.PostgresError, TimeoutError) as error:
+                told = str(error) or type(error).__name__
+                log.warning("leases of events not renewed", relay=self.relay.name, error=told)
+                for taken in held:
+                    # Before the next look it is somebody else's, who must not deliver it at the same time.
+                    if self._ours_until.get(taken, asked_at + every) < asked_at + every:
+                        self._lost(taken)
                 continue
             until = asked_at + self._options.lease.total_seconds()
             for taken in held:
                 if taken.msg_id in ours and taken in self._ours_until:
                     self._ours_until[taken] = until
-                elif taken.msg_id not in ours and self._ours_until.pop(taken, None) is not None:
-                    log.warning("event is somebody else's by now", relay=self.relay.name, message=taken.msg_id)
-                    if taken in self._running:
-                        self._running[taken].cancel()
-                    else:
-                        self._buffer.remove(taken)
+                elif taken.msg_id not in ours and taken in self._ours_until:
+                    self._lost(taken)
+
+    def _lost(self, taken: Taken) -> None:
+        log.warning("event is somebody else's by now", relay=self.relay.name, message=taken.msg_id)
+        del self._ours_until[taken]
+        if taken in self._running:
+            self._running[taken].cancel()
+        else:
+            self._buffer.remove(taken)

@@ -59,6 +59,10 @@ class Catalog:
         """Namespaces whose queues this host serves, in name order."""
         return sorted({entry.template.namespace_name for entry in self._entries.values()})
 
+    def template_ids(self) -> list[int]:
+        """Templates that this host has learnt of."""
+        return list(self._entries)
+
     def template(self, template_id: int) -> TaskTemplate | None:
         entry = self._entries.get(template_id)
         return None if entry is None else entry.template

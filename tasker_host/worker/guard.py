@@ -11,7 +11,6 @@ host starts one of these.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import json
@@ -20,7 +19,6 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +31,9 @@ SILENT_PULSES = 2
 """So many that did not come mean that they do not."""
 
 RENEWALS_PER_LEASE = 4
+
+SHORT_LEASE_SECONDS = 10.0
+"""A shorter one leaves no time to import what is needed when it is needed."""
 
 
 class Guard:
@@ -50,9 +51,13 @@ class Guard:
 
     def watch(self) -> None:
         """Until the process is ended."""
+        if self._lease < SHORT_LEASE_SECONDS:
+            import tasker_host.db.kernel  # noqa: F401
         while True:
             time.sleep(self._pulse)
             if self._is_needed():
+                import asyncio
+
                 asyncio.run(self._hold())
 
     def _is_needed(self) -> bool:
@@ -64,6 +69,7 @@ class Guard:
         )
 
     async def _hold(self) -> None:
+        import asyncio
         from datetime import timedelta
 
         from tasker_host.db.database import Database, dropped
@@ -96,7 +102,8 @@ class Guard:
 def is_stopped(pid: int) -> bool:
     """Whether the process was stopped by a signal, where the system tells."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        with open(f"/proc/{pid}/stat") as file:
+            stat = file.read()
     except OSError:
         return False
     return stat.rpartition(")")[2].split()[0] == "T"

@@ -54,7 +54,7 @@ LEAST_PAUSE_SECONDS = 0.002
 """Between two looks at something that is due but held by somebody else at the moment."""
 
 LAST_REPORT_SECONDS = 5.0
-"""After the grace period: how long a stopping worker tries to report what has finished."""
+"""After the grace period: how long a stopping worker tries to report what has finished while nothing answers it."""
 
 
 class Worker:
@@ -108,6 +108,7 @@ class Worker:
         self._look_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._stop_at: float | None = None
+        self._last_report_at = math.inf
         self._unserved: set[tuple[int, str]] = set()
         self._tags = list(options.tags) or None
         self._calls = self.calls_class(
@@ -280,6 +281,7 @@ class Worker:
             if taken is None:
                 self._bell = True
             else:
+                self._last_report_at = math.inf
                 self._tell_events(outcomes[: len(outcomes) - len(left)], taken)
                 await self._received(taken, want, looked=look)
 
@@ -455,7 +457,7 @@ class Worker:
         until = self._look_at if self._want() and not self.is_shedding else math.inf
         if self._stop_at is not None:
             over = time.monotonic() >= self._stop_at
-            until = min(until, self._stop_at + LAST_REPORT_SECONDS if over else self._stop_at)
+            until = min(until, self._last_report_at if over else self._stop_at)
         timer = None
         if until < math.inf:
             timer = loop.call_later(max(0.0, until - time.monotonic()), self._rouse)
@@ -471,9 +473,16 @@ class Worker:
             self._waiter.set_result(None)
 
     def _stopped(self, stop_at: float) -> bool:
-        if len(self._slots) and time.monotonic() >= stop_at:
+        now = time.monotonic()
+        if now < stop_at:
+            return not self._holds_something
+        if len(self._slots):
             self._slots.stop("released")
-        if len(self._slots) or self._outcomes or self._checkpoints or self._reserved:
-            # The grace period bounds a lost database too: what is not reported by then falls to the leases.
-            return time.monotonic() >= stop_at + LAST_REPORT_SECONDS
-        return True
+        # The grace period bounds a lost database too: what is not reported by then falls to the leases. A slow one is
+        # given the time that it takes: what is given back in time has used no attempt.
+        self._last_report_at = min(self._last_report_at, now + LAST_REPORT_SECONDS)
+        return not self._holds_something or now >= self._last_report_at
+
+    @property
+    def _holds_something(self) -> bool:
+        return bool(len(self._slots) or self._outcomes or self._checkpoints or self._reserved)

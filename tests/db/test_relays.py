@@ -336,6 +336,14 @@ async def test_an_event_that_was_committed_late_does_not_overtake_one_that_was_b
     assert told(await take(database, 9, verdict(begun, "delivered"))) == ["a.early"]
 
 
+async def test_a_key_of_any_length_holds_up_no_event(database):
+    await registered(database, **BY_ORDER)
+    await send(
+        database, event("a.1", order="é" * 100_000), event("a.2", order="é" * 100_000), event("a.3", order={"a": [1]})
+    )
+    assert told(await take(database)) == ["a.1", "a.3"]
+
+
 async def test_a_long_row_of_one_key_does_not_hide_the_others(database):
     await registered(database, **BY_ORDER)
     await send(database, *(event(f"a.{n}", order=1) for n in range(2_000)), event("b.1", order=2))

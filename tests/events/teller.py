@@ -8,7 +8,7 @@ import random
 import sys
 
 from tasker_host import RetryableError, StepContext, step_handler
-from tests.support import plugin, running_host
+from tests.support import logs_on_stderr, plugin, running_host
 
 EVENT = {"name": "crash.told", "condition": "always"}
 TEMPLATE = json.dumps(
@@ -45,4 +45,5 @@ async def main(dsn: str) -> None:
 
 
 if __name__ == "__main__":
+    logs_on_stderr()
     asyncio.run(main(sys.argv[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import structlog
@@ -211,3 +212,43 @@ async def test_a_step_below_a_failure_that_never_runs_publishes_nothing(dsn):
         await run_to_end(host, "t")
         rows = await host.database.fetch("select message->>'event_name' from pgmq.q_tests_domain_events")
     assert [row[0] for row in rows] == ["first.always"]
+
+
+async def test_a_worker_that_vanished_on_the_last_attempt_is_told_of_once_by_another_host(dsn):
+    async def says(step: StepContext, result: Any, event: Any) -> Any:
+        return {"n": step.input["n"], "why": result.error_type, "attempt": step.attempt}
+
+    heard = Heard()
+    events = [
+        {"name": "a.default", "condition": "permanent_failure"},
+        {"name": "a.own", "condition": "always", "publisher": "Says", "delivery_mode": "broadcast"},
+        {"name": "a.retried", "condition": "retryable_failure"},
+    ]
+    given = plugin(
+        HANDLERS,
+        [declared("fine", *events, max_attempts=1)],
+        **giving(
+            tasker_subscribers=[Subscriber("s", ["a.*"], heard.receive)], tasker_publishers=[Publisher("Says", says)]
+        ),
+    )
+    async with running_host(dsn, given, worker=False) as host:
+        task = await submit(host, "t", {"n": 7})
+        # As a worker leaves it that is killed: taken, and its lease over.
+        taken = "select * from tasker.steps_claim('lost', array['tests'], 1, interval '-1 second', null)"
+        assert len(await host.database.fetch(taken)) == 2
+    async with running_host(dsn, given, events__ledger_seconds=0.05) as host:
+        await ended(host, task)
+        (own,) = await heard.until(1)
+        rows = await host.database.fetch("select message from pgmq.q_tests_domain_events order by msg_id")
+        assert await host.database.fetchval("select count(*) from tasker.events_owed") == 0
+    messages = [json.loads(row["message"]) for row in rows]
+    assert [message["event_name"] for message in messages] == ["a.default", "a.own"]
+    assert messages[0]["payload"] == {
+        "error_type": "worker_lost",
+        "message": "the worker lost vanished during attempt 1 of 1",
+        "attempt": 1,
+        "retryable": False,
+    }
+    assert messages[1] == own.as_message()
+    assert own.payload == {"n": 7, "why": "worker_lost", "attempt": 1}
+    assert own.metadata["outcome"] == "permanent_failure"

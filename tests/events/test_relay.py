@@ -17,7 +17,7 @@ import pytest
 from tasker_host.db.database import Database
 from tasker_host.db.relays import relay_remove, relay_resume, relays_stats
 from tasker_host.domain.backoff import BackoffPolicy
-from tasker_host.errors import PermanentError, RetryableError, TargetGone
+from tasker_host.errors import DatabaseUnavailable, PermanentError, RetryableError, TargetGone
 from tasker_host.events.delivery import RelayOptions
 from tasker_host.events.relay import RelayLoop, register
 from tasker_host.hooks.relay import Relay
@@ -358,6 +358,25 @@ async def test_an_event_whose_hosts_died_in_every_delivery_is_given_up(bound):
         await until(lambda: counts_are(bound, (0, 0, 1, 0)))
     assert seen == []
     assert (await stats(bound))["last_error"] == "its host was lost in delivery 3 of 3"
+
+
+async def test_a_delivery_is_ended_before_its_lease_when_that_cannot_be_renewed(bound, monkeypatch):
+    ended = asyncio.Event()
+
+    async def deliver(event):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def unreachable(*_, **__):
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr("tasker_host.events.relay.relay_renew", unreachable)
+    await send(bound, message("a.b"))
+    async with running(loop_of(bound, deliver, lease=timedelta(seconds=0.6)), grace_seconds=0):
+        await asyncio.wait_for(ended.wait(), 10)
+        assert not await bound.fetchval("select vt < clock_timestamp() from pgmq.q_erp_relay")
 
 
 async def test_a_removed_relay_ends_its_loop(bound):

@@ -86,33 +86,38 @@ def broken_async(error: BaseException):
     return check
 
 
-@pytest.mark.parametrize(
-    ("check", "message"),
-    [
-        (lambda: False, "the check says so"),
-        (lambda: {"ok": True}, "it returned {'ok': True}; it must return None, True, False or text"),
-        (broken(OSError("no route")), "OSError: no route"),
-        (broken_async(OSError("no route")), "OSError: no route"),
-        (broken(SystemExit(3)), "SystemExit: 3"),
-        (broken_async(SystemExit(3)), "it called sys.exit(3)"),
-        (broken(StopIteration()), "StopIteration"),
-        (broken(Strange()), "(which cannot be shown)"),
-    ],
-)
-@pytest.mark.parametrize(("critical", "whole", "ready"), [(True, "unhealthy", 503), (False, "degraded", 200)])
-async def test_a_check_that_finds_or_raises_something_is_unhealthy_and_only_a_critical_one_stops_traffic(
-    *, dsn, check, message, critical, whole, ready
-):
-    async with running_host(dsn, checking(HealthCheck("mine", check, critical=critical))) as host:
+ILL = {
+    "says-no": (lambda: False, "the check says so"),
+    "strange": (lambda: {"ok": True}, "it returned {'ok': True}; it must return None, True, False or text"),
+    "raises": (broken(OSError("no route")), "OSError: no route"),
+    "raises-async": (broken_async(OSError("no route")), "OSError: no route"),
+    "exits": (broken(SystemExit(3)), "SystemExit: 3"),
+    "exits-async": (broken_async(SystemExit(3)), "it called sys.exit(3)"),
+    "stops": (broken(StopIteration()), "StopIteration"),
+    "cannot-be-told": (broken(Strange()), "(which cannot be shown)"),
+}
+
+
+async def test_whatever_a_check_finds_or_raises_is_unhealthy_and_makes_the_host_degraded(dsn):
+    checks = [HealthCheck(name, check) for name, (check, _) in ILL.items()]
+    async with running_host(dsn, checking(*checks)) as host:
         code, body = await asked(host)
-        assert body["status"] == whole
-        assert code == ready
-        status, told, _ = found(body, "mine")
-        assert status == "unhealthy"
-        assert message in told
+        assert (code, body["status"]) == (200, "degraded")
+        for name, (_, message) in ILL.items():
+            status, told, critical = found(body, name)
+            assert (status, critical) == ("unhealthy", False)
+            assert message in told
+        assert (await asked(host, "/health/ready"))[0] == 200
+
+
+async def test_a_critical_one_that_is_unhealthy_stops_traffic(dsn):
+    checks = [HealthCheck("mine", lambda: False, critical=True), HealthCheck("other", lambda: False)]
+    async with running_host(dsn, checking(*checks)) as host:
+        code, body = await asked(host)
+        assert (code, body["status"]) == (503, "unhealthy")
         code, body = await asked(host, "/health/ready")
-        assert code == ready
-        assert critical is ("unhealthy: mine" in body.get("detail", ""))
+    assert code == 503
+    assert body["detail"] == "the host is ready; unhealthy: mine"
 
 
 async def test_checks_that_hang_delay_no_answer_and_are_not_piled_up(dsn, monkeypatch, no_memory):

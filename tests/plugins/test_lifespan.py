@@ -41,7 +41,7 @@ async def test_lifespans_are_entered_in_name_order_and_left_in_reverse(dsn):
     assert log[2:] == ["b out", "a out"]
 
 
-async def test_a_plugin_that_cannot_open_fails_alone_and_its_templates_are_gone(dsn):
+async def test_a_plugin_that_cannot_open_fails_alone_and_its_templates_are_gone(dsn, capsys):
     log: list[str] = []
     broken = with_lifespan("broken", log, fails="entering", handlers=[work], templates=[chain("one", "work")])
 
@@ -50,12 +50,16 @@ async def test_a_plugin_that_cannot_open_fails_alone_and_its_templates_are_gone(
         return "fine"
 
     good = with_lifespan("good", log, handlers=[other], templates=[chain("two", "other")])
-    async with running_host(dsn, broken, good) as host:
+    wrong = plugin([], tasker_health=lambda: [5])
+    async with running_host(dsn, broken, good, wrong) as host:
         assert results(await run_to_end(host, "two")) == {"other": "fine"}
         assert host.roster.plugin("p0").status is Status.FAILED
         assert "no broker" in str(host.roster.plugin("p0").faults[0])
         assert [template.label for template in host.registry.templates()] == ["tests/two 1.0.0"]
     assert log == [f"good in, version {host.version}", "good out"]
+    told = capsys.readouterr().out
+    assert told.count("plugin gives nothing") == 2
+    assert (told.count("no broker"), told.count("not a HealthCheck")) == (1, 1)
 
 
 async def test_what_a_lifespan_raises_on_its_way_out_keeps_no_other_open(dsn, capsys):

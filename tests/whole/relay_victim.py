@@ -7,7 +7,7 @@ import os
 import sys
 
 from tasker_host import DomainEvent, Relay
-from tests.support import plugin, running_host
+from tests.support import logs_on_stderr, plugin, running_host
 
 
 async def deliver(event: DomainEvent) -> None:
@@ -16,8 +16,8 @@ async def deliver(event: DomainEvent) -> None:
     print("end", event.event_id, os.getpid(), flush=True)
 
 
-async def main(dsn: str) -> None:
-    relay = Relay("slow", ["a.*"], deliver, concurrency=4)
+async def main(dsn: str, ordered_by: str) -> None:
+    relay = Relay("slow", ["a.*"], deliver, concurrency=4, ordered_by=ordered_by or None)
     options = {"events__relays__lease_seconds": 2, "events__relays__poll_interval_seconds": 0.2}
     async with running_host(dsn, plugin([], tasker_relays=lambda: [relay]), **options):
         print("ready", flush=True)
@@ -25,4 +25,5 @@ async def main(dsn: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    logs_on_stderr()
+    asyncio.run(main(sys.argv[1], sys.argv[2]))

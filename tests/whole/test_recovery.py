@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 from tasker_host import StepContext, step_handler
 from tasker_host.db.database import Database
@@ -68,6 +70,31 @@ async def test_a_step_that_a_stopping_worker_gives_back_has_not_used_an_attempt(
     async with running_host(dsn, plugin([works], [chain("one", "work")])) as second:
         (row,) = await ended(second, task)
     assert results(row) == {"work": 1}
+
+
+async def test_a_worker_whose_database_answers_late_still_gives_back_its_steps(dsn, monkeypatch):
+    begun, later = asyncio.Event(), 0.0
+
+    @step_handler("work")
+    async def hangs() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("tasker_host.worker.loop.time", SimpleNamespace(monotonic=lambda: time.monotonic() + later))
+    made = plugin([hangs], [chain("one", "work")])
+    async with running_host(dsn, made, worker__shutdown_grace_seconds=0) as host, host.database.acquire() as other:
+        task = await submit(host, "one")
+        await begun.wait()
+        async with other.transaction():
+            await other.execute("lock table pgmq.q_tests_queue in access exclusive mode")
+            host.worker.wake()
+            while not await other.fetchval("select exists (select from pg_locks where not granted)"):
+                await asyncio.sleep(0.001)
+            host.stop_claiming()
+            later = 60.0
+        await host.drained()
+        row = await other.fetchrow("select state, attempts from tasker.steps where task_uuid = $1", task)
+    assert tuple(row) == ("enqueued", 0)
 
 
 async def test_a_stopping_worker_lets_running_steps_finish_and_begins_no_others(dsn):

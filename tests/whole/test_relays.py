@@ -7,8 +7,10 @@ import json
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from tasker_host import Relay, step_handler
 from tasker_host.db.relays import relays_stats
@@ -123,10 +125,10 @@ async def test_a_host_without_relays_and_bindings_has_nothing_to_do_for_them(dsn
 
 
 @asynccontextmanager
-async def victim(dsn: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def victim(dsn: str, ordered_by: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """A host in a process of its own that delivers events and says which it begins and ends."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, VICTIM, dsn, stdout=asyncio.subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+        sys.executable, VICTIM, dsn, ordered_by, stdout=asyncio.subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
     )
     try:
         yield process
@@ -143,21 +145,30 @@ async def said(process: asyncio.subprocess.Process, log: list[tuple[float, str, 
         log.append((asyncio.get_running_loop().time(), word, what))
 
 
-async def test_hosts_killed_in_the_middle_lose_no_event_and_no_two_deliver_one_at_once(dsn, database):
-    everything = 300
+@pytest.mark.parametrize("ordered_by", ["", "payload.key"])
+async def test_hosts_killed_in_the_middle_lose_no_event_and_no_two_deliver_one_at_once(dsn, database, ordered_by):
+    everything, keys = 300, 20
     log: list[tuple[float, str, str]] = []
 
     def count(word: str) -> int:
         return sum(1 for _, found, _ in log if found == word)
 
-    async with asyncio.TaskGroup() as group, victim(dsn) as first, victim(dsn) as second, victim(dsn) as third:
+    async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
+        first, second, third = [await stack.enter_async_context(victim(dsn, ordered_by)) for _ in range(3)]
         for process in (first, second, third):
             group.create_task(said(process, log))
         async with asyncio.timeout(60):
             while count("ready") < 3:
                 await asyncio.sleep(0.01)
             events = [
-                json.dumps({"event_id": f"00000000-0000-7000-8000-{n:012}", "event_name": "a.b", "metadata": {}})
+                json.dumps(
+                    {
+                        "event_id": f"00000000-0000-7000-8000-{n:012}",
+                        "event_name": "a.b",
+                        "metadata": {},
+                        "payload": {"key": n % keys},
+                    }
+                )
                 for n in range(everything)
             ]
             await database.fetch("select tasker.namespace_create('tests')")
@@ -192,3 +203,7 @@ async def test_hosts_killed_in_the_middle_lose_no_event_and_no_two_deliver_one_a
         elif word == "end":
             under_way[event].discard(pid)
     assert max(begun.values()) <= 3
+    if ordered_by:
+        ended_in_order = list(dict.fromkeys(int(what[24:36]) for _, word, what in log if word == "end"))
+        for key in range(keys):
+            assert [n for n in ended_in_order if n % keys == key] == list(range(key, everything, keys))

@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from tasker_host import step_handler
-from tests.support import chain, plugin, running_host
+from tests.support import chain, logs_on_stderr, plugin, running_host
 
 
 @step_handler("work")
@@ -22,4 +22,5 @@ async def main(dsn: str) -> None:
 
 
 if __name__ == "__main__":
+    logs_on_stderr()
     asyncio.run(main(sys.argv[1]))

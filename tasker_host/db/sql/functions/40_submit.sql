@@ -50,12 +50,18 @@ declare
     v_steps uuid[] := '{}';      -- taken by the worker
     v_asked uuid[] := '{}';      -- of these, those that may be limited: they ask for room, and are told of when that is known
     v_admitted uuid[];
-    v_fixed boolean := p_want > 0 and exists (select from tasker.limits where is_fixed);
+    v_fixed boolean;             -- whether there are limits that hold for all
     v_special boolean;           -- whether any step may have tags, a priority or business keys
+    v_frees boolean;             -- whether identities may come to their end
+    v_ends boolean;              -- whether any task has a deadline
 begin
-    v_special := cardinality(array_remove(p_tags::text[], null)) > 0 or cardinality(array_remove(p_limit_keys::text[], null)) > 0
-        or exists (select from tasker.templates t where t.template_id = any (p_template) and t.is_special);
-    if exists (select from tasker.templates t where t.template_id = any (p_template) and t.unique_for is not null) then
+    select coalesce(bool_or(t.is_special), false), bool_or(t.unique_for is not null),
+           p_want > 0 and exists (select from tasker.limits where is_fixed)
+    into v_special, v_frees, v_fixed
+    from tasker.templates t where t.template_id = any (p_template);
+    v_special := v_special or cardinality(array_remove(p_tags::text[], null)) > 0
+        or cardinality(array_remove(p_limit_keys::text[], null)) > 0;
+    if v_frees then
         -- Identities that do not count any more are free again. Whoever wants the same ones waits here, for all in one order.
         update tasker.tasks t set identity_key = null
         from (select o.task_uuid
@@ -91,11 +97,13 @@ begin
     ), told as (
         insert into tasker.task_history (task_uuid, from_state, to_state, at)
         select task_uuid, null, state, v_now from made
-    ), limited as (
-        insert into tasker.deadlines (at, task_uuid) select deadline_at, task_uuid from made where deadline_at is not null
     )
-    select array_agg(task_uuid order by task_uuid), sum(steps_active) <= p_want, max(rank)
-    into v_created, v_take, v_rank from made;
+    select array_agg(task_uuid order by task_uuid), sum(steps_active) <= p_want, max(rank), bool_or(deadline_at is not null)
+    into v_created, v_take, v_rank, v_ends from made;
+    if v_ends then
+        insert into tasker.deadlines (at, task_uuid)
+        select t.deadline_at, t.task_uuid from tasker.tasks t where t.task_uuid = any (v_created) and t.deadline_at is not null;
+    end if;
 
     if v_take and p_look then
         foreach v_namespace in array p_namespaces loop

@@ -1,5 +1,7 @@
 -- Routing: durable events go to further queues by their names, in the transaction that sends them.
 --
+-- The key of an ordered queue is cut at 500 characters: it is indexed, and no event may be too long for that.
+--
 -- `events_route` is made from tasker.event_bindings whenever these change: one insert a queue whose plan is cached, and
 -- nothing at all where nothing is bound. It returns whether a relay got something, so that its hosts can be woken.
 
@@ -18,7 +20,7 @@ begin
             %s $f$,
             'q_' || queue,
             coalesce(format($h$case when e.event #>> %L is not null
-                               then jsonb_build_object('x-pgmq-group', e.event #>> %L) end$h$, ordered_by, ordered_by), 'null'),
+                               then jsonb_build_object('x-pgmq-group', left(e.event #>> %L, 500)) end$h$, ordered_by, ordered_by), 'null'),
             matches, case when is_relay then 'v_relayed := v_relayed or found;' else '' end), e'\n' order by queue)
     into v_inserts
     from (
@@ -71,6 +73,11 @@ begin
     if p_ordered and to_regclass(format('pgmq.%I', v_table || '_key')) is null then
         execute format('create index %I on pgmq.%I ((headers ->> ''x-pgmq-group''), msg_id)', v_table || '_key', v_table);
         execute format('create index %I on pgmq.%I ((headers ->> ''x-pgmq-group'')) where read_ct > 0', v_table || '_begun', v_table);
+    end if;
+    if p_relay and to_regclass(format('pgmq.%I', v_table || '_due')) is null then
+        -- By which a relay takes what is due, in the place of PGMQ's own, which has the time alone.
+        execute format('create index %I on pgmq.%I (vt, msg_id)', v_table || '_due', v_table);
+        execute format('drop index if exists pgmq.%I', v_table || '_vt_idx');
     end if;
     if p_relay and to_regclass(format('pgmq.%I', v_table || '_dead')) is null then
         perform pgmq.create(p_queue || '_dead');

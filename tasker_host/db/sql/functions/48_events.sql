@@ -54,3 +54,17 @@ $$;
 
 -- After an upgrade of this file, and for namespaces that were there before their events.
 select tasker.events_install(name) from tasker.namespaces;
+
+-- Of these steps, which ended without a result, writes down those whose template declares events.
+create or replace function tasker.events_owe(p_steps uuid[], p_now timestamptz) returns void
+language sql as $$
+    insert into tasker.events_owed (step_uuid, attempt, error, at)
+    select s.step_uuid, s.attempts, s.error, p_now
+    from tasker.steps s
+    join tasker.tasks t on t.task_uuid = s.task_uuid
+    join tasker.templates m on m.template_id = t.template_id
+    where s.step_uuid = any (p_steps) and exists (
+        select from json_array_elements(m.content -> 'steps') d
+        where d ->> 'name' = s.template_step and d -> 'publishes_events' is not null)
+    on conflict do nothing
+$$;

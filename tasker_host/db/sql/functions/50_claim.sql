@@ -188,6 +188,7 @@ begin
         left_work := left_work or tasker.limits_release(coalesce(v_gone, '{}'), p_now, v_turns) <> '{}';
     end if;
     if v_poison is not null then
+        perform tasker.events_owe(v_poison, p_now);
         perform tasker.batches_stop(v_poison, p_now);
         select s.work_for <> '{}' or left_work, s.ended into left_work, v_done from tasker.tasks_settle(v_tasks, null, p_now) s;
         ended := v_done;

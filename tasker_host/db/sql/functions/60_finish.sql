@@ -23,6 +23,42 @@
 -- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due, "relayed": whether a
 -- relay got an event}.
 
+-- Messages of steps that were released or wait for a retry: what is ready at once, and what comes due later.
+create or replace function tasker.steps_keep(
+    p_steps uuid[], p_retry_after interval[], p_accepted bigint[], p_now timestamptz, out next_due timestamptz, out work_for text[]
+)
+language plpgsql
+as $$
+declare
+    v_change record;
+begin
+    work_for := '{}';
+    for v_change in
+        select t.namespace,
+               array_agg(s.msg_id) filter (where k.due is not null) as delayed,
+               array_agg(k.due) filter (where k.due is not null) as delayed_until,
+               array_agg(s.msg_id) filter (where k.due is null) as readied,
+               array_agg(t.rank - coalesce(s.priority, 0) * t.aging_us) filter (where k.due is null) as readied_rank,
+               array_agg(s.lane) filter (where k.due is null) as readied_lane,
+               bool_or(k.due is null or s.state = 'waiting_for_retry') as leaves_work, min(k.due) as next_due
+        from unnest(p_steps, p_retry_after) with ordinality as o (step, retry_after, position)
+        join tasker.steps s on s.step_uuid = o.step
+        join tasker.tasks t on t.task_uuid = s.task_uuid
+        cross join lateral (select case when t.state = 'paused' then 'infinity' else p_now + o.retry_after end as due) k
+        where o.position = any (p_accepted) and s.state in ('enqueued', 'waiting_for_retry')
+        group by t.namespace
+    loop
+        perform tasker.queue_apply(
+            v_change.namespace, null, v_change.delayed, v_change.delayed_until, v_change.readied, v_change.readied_rank,
+            v_change.readied_lane, p_now, null, null, null, null, null, null);
+        next_due := least(next_due, v_change.next_due);
+        if v_change.leaves_work then
+            work_for := work_for || v_change.namespace;
+        end if;
+    end loop;
+end
+$$;
+
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
     p_retry_after interval[], p_metadata json[], p_expand json[], p_events jsonb[], p_event_of int[],
@@ -58,7 +94,7 @@ declare
     v_admitted uuid[];
     v_back text[];               -- namespaces with steps that had waited for room
     v_namespaces text[];         -- of what was accepted
-    v_stopping uuid[];           -- tasks of which some steps are not to run any more
+    v_stopping uuid[] := '{}';   -- tasks of which some steps are not to run any more
     v_relayed boolean := false;  -- whether a relay got an event
 begin
     perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
@@ -113,7 +149,7 @@ begin
             where s.step_uuid = o.step_uuid and s.task_uuid = o.task_uuid
               and s.state = 'in_progress' and s.worker = p_worker and s.attempts = o.attempt
             returning s.step_uuid, s.task_uuid, s.state, s.children, s.msg_id, s.if_failed, s.lane, s.limit_keys,
-                      o.attempt, o.kind, o.value, o.took_ms, o.retry_after, o.metadata, o.position, o.namespace,
+                      o.attempt, o.kind, o.value, o.took_ms, o.metadata, o.position, o.namespace,
                       o.rank - coalesce(s.priority, 0) * o.aging_us as rank, o.rank as task_rank, o.aging_us, o.task_state
         ), told as (
             insert into tasker.step_history (
@@ -190,60 +226,58 @@ begin
             select task_uuid, old_state, state, v_now from task_moved where old_state <> state
         ), message as (
             select namespace, msg_id, task_uuid, step_uuid, rank, lane,
-                   case when state not in ('enqueued', 'waiting_for_retry') then 'delete'
-                        when retry_after is not null or task_state = 'paused' then 'delay' else 'ready' end as change,
-                   case when task_state = 'paused' then 'infinity' else v_now + retry_after end as vt, limit_keys,
-                   state = 'waiting_for_retry' as is_retry
+                   case when state in ('enqueued', 'waiting_for_retry') then 'keep' else 'delete' end as change, limit_keys
             from moved
             union all
             select namespace, msg_id, task_uuid, step_uuid, rank, lane, case when taken then 'insert_taken' else 'insert' end,
-                   case when taken then v_until else v_now end, limit_keys, false
+                   limit_keys
             from child where state <> 'pending'
         )
         select namespace,
                array_agg(msg_id) filter (where change = 'delete') as deleted,
-               array_agg(msg_id) filter (where change = 'delay') as delayed,
-               array_agg(vt) filter (where change = 'delay') as delayed_until,
-               array_agg(msg_id) filter (where change = 'ready') as readied,
-               array_agg(rank) filter (where change = 'ready') as readied_rank,
-               array_agg(lane) filter (where change = 'ready') as readied_lane,
                array_agg(msg_id) filter (where change like 'insert%') as inserted,
                array_agg(task_uuid) filter (where change like 'insert%') as inserted_task,
                array_agg(step_uuid) filter (where change like 'insert%') as inserted_step,
-               array_agg(vt) filter (where change like 'insert%') as inserted_vt,
+               array_agg(case when change = 'insert' then v_now else v_until end) filter (where change like 'insert%')
+                   as inserted_vt,
                array_agg(case when change = 'insert' then rank end) filter (where change like 'insert%') as inserted_rank,
                case when bool_or(lane is not null) then array_agg(lane) filter (where change like 'insert%') end
                    as inserted_lane,
                array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
-               array_agg(step_uuid order by rank)
-                   filter (where change = 'insert_taken' and (limit_keys is not null or v_fixed)) as asked,
-               coalesce(bool_or(change in ('insert', 'ready') or is_retry), false) as leaves_work,
-               min(vt) filter (where change = 'delay') as next_due,
+               bool_or(change = 'insert') as leaves_work,
                bool_or(limit_keys is not null) as limited,
                (select array_agg(position) from moved) as accepted,
                (select array_agg(task_uuid) from task_moved
-                where state in ('complete', 'error', 'blocked_by_failures')) as ended,
-               (select array_agg(task_uuid) from (
-                    select task_uuid from moved where state = 'error' and if_failed = 'stop_batch'
-                    union select task_uuid from task_moved where state = 'error' and old_state <> 'error') r) as stopping
+                where state in ('complete', 'error', 'blocked_by_failures')) as ended
         from message group by namespace
     loop
         perform tasker.queue_apply(
-            v_change.namespace, v_change.deleted, v_change.delayed, v_change.delayed_until, v_change.readied,
-            v_change.readied_rank, v_change.readied_lane, v_now, v_change.inserted, v_change.inserted_task,
+            v_change.namespace, v_change.deleted, null, null, null, null, null, v_now, v_change.inserted, v_change.inserted_task,
             v_change.inserted_step, v_change.inserted_vt, v_change.inserted_rank, v_change.inserted_lane);
         v_steps := v_steps || coalesce(v_change.taken, '{}');
-        v_asked := v_asked || v_change.asked;
-        v_next := least(v_next, v_change.next_due);
         v_accepted := v_change.accepted;
         v_ended := v_change.ended;
         v_limited := v_limited or v_change.limited;
-        v_stopping := v_change.stopping;
         v_namespaces := v_namespaces || v_change.namespace;
         if v_change.leaves_work then
             v_left := v_left || v_change.namespace;
         end if;
     end loop;
+
+    -- What does not come with every call is looked for only where it can be.
+    if 'failed' = any (p_kind) or 'released' = any (p_kind) then
+        select least(v_next, k.next_due), v_left || k.work_for into v_next, v_left
+        from tasker.steps_keep(p_step, p_retry_after, v_accepted, v_now) k;
+        v_stopping := array(
+            select distinct s.task_uuid from unnest(p_step, p_kind) with ordinality as o (step, kind, position)
+            join tasker.steps s on s.step_uuid = o.step
+            where o.kind = 'failed' and o.position = any (v_accepted) and s.state = 'error' and s.if_failed = 'stop_batch');
+    end if;
+    if v_ended is not null then
+        v_stopping := v_stopping || array(
+            select t.task_uuid from tasker.tasks t
+            where t.task_uuid = any (v_ended) and t.state = 'error' and t.state_since = v_now and t.task_uuid <> all (v_stopping));
+    end if;
 
     if p_events is not null and v_accepted is not null then
         if cardinality(v_namespaces) = 1 and cardinality(v_accepted) = cardinality(p_step) then
@@ -270,6 +304,11 @@ begin
         v_back := array(select distinct n from unnest(v_back) n where n = any (p_namespaces) and n <> all (v_waiting));
         v_waiting := v_waiting || v_back;
         v_ranks := v_ranks || array(select null::bigint from unnest(v_back));
+        if v_steps <> '{}' then
+            v_asked := case when v_fixed then v_steps else array(
+                select s.step_uuid from unnest(v_steps) with ordinality as u (step, position)
+                join tasker.steps s on s.step_uuid = u.step where s.limit_keys is not null order by u.position) end;
+        end if;
         if v_asked <> '{}' then
             select a.admitted, v_left || a.work_for into v_admitted, v_left
             from tasker.steps_admit(v_asked, array['pending'], v_now) a;
@@ -277,7 +316,7 @@ begin
                              where u.step = any (v_admitted) or u.step <> all (v_asked) order by u.position);
         end if;
     end if;
-    if v_stopping is not null then
+    if v_stopping <> '{}' then
         perform tasker.batches_stop(p_step, v_now);
         select v_left || r.work_for, v_ended || r.ended into v_left, v_ended from tasker.tasks_settle(v_stopping, null, v_now) r;
     end if;

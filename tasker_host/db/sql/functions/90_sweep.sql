@@ -33,10 +33,11 @@ begin
 end
 $$;
 
--- Of a move that concerns nobody here, only the condition is evaluated.
+-- Of a move that concerns nobody here, only the condition is evaluated. It is read from its text by every statement: the lists are
+-- constants.
 create or replace trigger task_noticed after update on tasker.tasks for each row
-when (new.state <> old.state and (new.state in ('blocked_by_failures', 'error')
-                                  or old.state in ('complete', 'error', 'cancelled', 'resolved_manually')))
+when (new.state <> old.state and (new.state = any ('{blocked_by_failures,error}')
+                                  or old.state = any ('{complete,error,cancelled,resolved_manually}')))
 execute function tasker.task_noticed();
 
 -- Whether it is the caller's turn: the last one, whoever had it, began at least p_every ago.

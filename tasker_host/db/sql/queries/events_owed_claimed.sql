@@ -1,0 +1,1 @@
+select * from tasker.claimed_rows($1)

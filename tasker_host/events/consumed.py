@@ -1,0 +1,75 @@
+"""An event as a consumer outside the host is given it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from tasker_host.domain.event import DomainEvent
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+    from tasker_host.events.reader import Consumer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Consumed:
+    """An event to be dealt with. It is this consumer's until it is acknowledged or given back, or the consumer ends.
+
+    `attempt` is 1 when it was not shown to anybody before.
+    """
+
+    event: DomainEvent
+    message_id: int
+    attempt: int
+    _consumer: Consumer = field(repr=False)
+
+    @property
+    def event_id(self) -> UUID:
+        """The same whenever and wherever the event comes again: what to be idempotent by."""
+        return self.event.event_id
+
+    @property
+    def event_name(self) -> str:
+        return self.event.event_name
+
+    @property
+    def payload(self) -> Any:
+        return self.event.payload
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return self.event.metadata
+
+    async def ack(self) -> None:
+        """It is done: gone from the queue, or in its archive. Raises LeaseLost when it is somebody else's by now."""
+        await self._consumer.ack(self)
+
+    async def retry(self, after_seconds: float = 0.0) -> None:
+        """It comes again, to this consumer or another one, after so many seconds. Raises LeaseLost."""
+        await self._consumer.retry(self, after_seconds)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A transaction of the queue's database at whose commit the event is done: what is written in it is so once.
+
+        Raises LeaseLost when it is somebody else's by now, or with `once` when it is done already; nothing is written
+        then.
+        """
+        async with self._consumer.transaction(self) as connection:
+            yield connection
+
+
+def told(event: Consumed) -> str:
+    return f"event {event.event_id} ({event.event_name})"
+
+
+def lost(event: Consumed) -> str:
+    return (
+        f"{told(event)} is not this consumer's any more: its lease ended, or it was acknowledged or given back before;"
+        " whoever has it now deals with it"
+    )
