@@ -103,8 +103,13 @@ def named_plugins(plugins: Plugins) -> dict[str, ModuleType]:
         plugins = [plugins]
     if isinstance(plugins, Mapping):
         return {name: _imported(plugin) for name, plugin in plugins.items()}
-    found = [_imported(plugin) for plugin in plugins]
-    return {name_of(module.__name__): module for module in found}
+    named: dict[str, ModuleType] = {}
+    for module in map(_imported, plugins):
+        name = name_of(module.__name__)
+        # Two modules of one package would have the same name.
+        number = sum(taken == name or taken.startswith(f"{name}_") for taken in named) + 1
+        named[name if number == 1 else f"{name}_{number}"] = module
+    return named
 
 
 def _imported(plugin: ModuleType | str) -> ModuleType:

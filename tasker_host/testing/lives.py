@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import ModuleType
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from tasker_host.config import Config
 from tasker_host.db.database import Database
+from tasker_host.errors import PluginError, Problem
 from tasker_host.handlers.bound import bind
 from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.orchestration.catalog import Catalog
@@ -20,12 +21,21 @@ from tasker_host.registry.build import registry_of
 from tasker_host.registry.compose import Registry
 
 
+def check_roster(roster: Roster, names: Iterable[str]) -> None:
+    """In a test a plugin that was given and gives nothing is an error. Raises PluginError."""
+    faulty = [plugin for plugin in roster.faulty() if plugin.name in set(names)]
+    problems = [Problem(f"plugin '{plugin.name}'", str(fault)) for plugin in faulty for fault in plugin.faults]
+    if problems:
+        raise PluginError("plugins cannot be used", problems)
+
+
 class Renewal:
     """Of the plugins of `roster`, each time as another process would have them; `given` go before what is installed."""
 
     def __init__(self, roster: Roster, config: Config, given: Mapping[str, ModuleType]) -> None:
-        modules = {plugin.name: sys.modules[plugin.module] for plugin in roster.plugins if plugin.module in sys.modules}
-        active = {plugin.name for plugin in roster.plugins if plugin.contribution is not None}
+        others = roster.others()
+        modules = {plugin.name: sys.modules[plugin.module] for plugin in others if plugin.module in sys.modules}
+        active = {plugin.name for plugin in others if plugin.contribution is not None}
         self._modules = {
             name: _without_templates(module) for name, module in {**modules, **given}.items() if name in active
         }
@@ -35,6 +45,7 @@ class Renewal:
     def registry(self, before: Registry) -> Registry:
         """Handlers made anew, without templates: tasks have theirs. Executors stay, as threads and processes do."""
         roster = load_plugins(self._config, bind=self._bind, extra=self._modules, entry_points=False)
+        check_roster(roster, self._modules)
         made = registry_of(roster, self._config)
         made.executors.update(before.executors)
         return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,12 +19,11 @@ from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.ids import WorkerId
 from tasker_host.domain.request import request_from_data
 from tasker_host.domain.template import TaskTemplate
-from tasker_host.errors import PluginError, Problem, RequestError, TemplateError
+from tasker_host.errors import Problem, RequestError, TemplateError
 from tasker_host.events.hub import Events
 from tasker_host.host import Host
-from tasker_host.plugins import Roster
 from tasker_host.testing.given import Given, Template, request_for
-from tasker_host.testing.lives import Renewal, renewed
+from tasker_host.testing.lives import Renewal, check_roster, renewed
 from tasker_host.testing.moments import KitEvents, KitWorker, Moments
 from tasker_host.testing.server import Databases
 from tasker_host.worker.loop import Worker
@@ -53,6 +52,7 @@ class KitHost(Host):
         self.moments = Moments()
         self.quiet = asyncio.Event()
         """Set while the worker, whichever it is, has nothing to do."""
+        self.failure: Exception | None = None
         self.lives = 0
         self.templates: list[TaskTemplate] = []
         self._born = asyncio.Event()
@@ -106,7 +106,13 @@ class KitHost(Host):
                     task.cancel()
                 await asyncio.gather(life, death, return_exceptions=True)
             await self.kit_worker.kill()
-            await self._renew()
+            try:
+                await self._renew()
+            except Exception as error:  # plugin code: whoever waits for the next life is told, and does not wait
+                self.failure = error
+                self._born.set()
+                self.quiet.set()
+                return None
 
     async def _renew(self) -> None:
         """What another process would have: handlers of its own. Modules and threads stay as they are."""
@@ -123,14 +129,12 @@ class KitHost(Host):
         self._born.clear()
         self.moments.died.set()
         await self._born.wait()
+        self.check_failure()
 
-
-def check_roster(roster: Roster, names: Iterable[str]) -> None:
-    """In a test a plugin that was given and gives nothing is an error. Raises PluginError."""
-    faulty = [plugin for plugin in roster.faulty() if plugin.name in set(names)]
-    problems = [Problem(f"plugin '{plugin.name}'", str(fault)) for plugin in faulty for fault in plugin.faults]
-    if problems:
-        raise PluginError("plugins cannot be used", problems)
+    def check_failure(self) -> None:
+        """Raises what kept another worker from taking the place of one that died."""
+        if self.failure is not None:
+            raise self.failure
 
 
 class Stage:
@@ -178,6 +182,7 @@ class Stage:
             # Whoever wrote tasks may have told nobody.
             self.host.kit_worker.wake()
             await self.host.quiet.wait()
+            self.host.check_failure()
             if not await tasks_unsettled(self.host.database, await self._followed(tasks, others=others)):
                 return
             due: timedelta | None = await self.host.database.fetchval("select tasker_kit.next_due()")

@@ -16,8 +16,10 @@ from tasker_host import (
     RetryableError,
     StepContext,
     StepHandler,
+    hookimpl,
     step_handler,
 )
+from tasker_host.errors import PluginError
 from tasker_host.testing import NotIdempotent, crash_everywhere
 from tests.support import chain, plugin
 
@@ -200,6 +202,22 @@ def test_memory_of_a_handler_is_lost_with_its_worker():
     with pytest.raises(NotIdempotent) as caught:
         crash_everywhere(chain("memory", "remembers"), handlers=[Remembers], setup=LEDGER)
     assert caught.value.report.not_idempotent == ["remembers"]
+
+
+def test_a_plugin_that_cannot_be_loaded_again_is_told():
+    module = plugin([price], [chain("t", "price")])
+    times: list[int] = []
+
+    @hookimpl
+    def tasker_handlers() -> list[object]:
+        times.append(1)
+        if len(times) > 2:
+            raise RuntimeError("only twice")
+        return [price]
+
+    module.tasker_handlers = tasker_handlers
+    with pytest.raises(PluginError, match="only twice"):
+        crash_everywhere("tests/t", plugins={"p": module}, timeout_seconds=20)
 
 
 def test_effects_outside_of_the_database_are_seen_by_a_probe():

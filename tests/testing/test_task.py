@@ -183,6 +183,11 @@ def test_settings_are_given_to_handlers_as_a_model_and_to_a_plugin_as_in_toml():
     assert run.values == {"price": "1 NOK"}
 
 
+def test_two_plugins_of_one_package_are_both_there():
+    modules = [plugin([price], tasker_settings=lambda: Shop), plugin([first, second], [TWO])]
+    assert run_task("tests/two", {"number": 2}, plugins=modules).values["second"] == 5
+
+
 def test_history_has_every_move_in_order():
     run = run_task(TWO, {"number": 1}, handlers=[first, second])
     moves = [(entry["step_name"], entry["to_state"]) for entry in run.history if entry["step_name"] == "second"]
