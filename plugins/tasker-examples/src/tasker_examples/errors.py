@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from tasker_host import PermanentError, RetryableError
 
 
 class InvalidInputError(PermanentError):
     """The task was given what no step can work with, and will have it on every attempt."""
 
-    error_type: ClassVar[str] = "validation_error"
+    error_type = "validation_error"
 
 
 class MissingResultError(RetryableError):
     """An earlier step left nothing to work with."""
 
-    error_type: ClassVar[str] = "dependency_error"
+    error_type = "dependency_error"
