@@ -47,12 +47,20 @@ class Pair:
 FAR_ABOVE = 100_000
 
 
-async def limited(host: Host, _: int) -> None:
-    """Limits of the namespace and of the handler that are never reached; the business key is one of the template."""
-    for key in (f"namespace:{NAMESPACE}", "handler:bench.count"):
-        await host.database.fetch(
-            "select tasker.limit_set($1, $2, null, 1, false, 'benchmark', 'far above use')", key, FAR_ABOVE
-        )
+NAMESPACE_KEY, HANDLER_KEY = f"namespace:{NAMESPACE}", "handler:bench.count"
+BUSINESS_KEY = {"concurrency_key": "n-{n}", "concurrency_limit": 1000}
+
+
+def limited(*keys: str) -> Prepare:
+    """Limits that are never reached."""
+
+    async def prepare(host: Host, _: int) -> None:
+        for key in keys:
+            await host.database.fetch(
+                "select tasker.limit_set($1, $2, null, 1, false, 'benchmark', 'far above use')", key, FAR_ABOVE
+            )
+
+    return prepare
 
 
 CROWD = """
@@ -95,7 +103,10 @@ async def crowded(host: Host, size: int) -> None:
 
 
 PAIRS = {
-    "limits": Pair("limits", limited, rules={"concurrency_key": "n-{n}", "concurrency_limit": 1000}),
+    "limits": Pair("limits", limited(NAMESPACE_KEY, HANDLER_KEY), rules=BUSINESS_KEY),
+    "namespace": Pair("namespace", limited(NAMESPACE_KEY)),
+    "handler": Pair("handler", limited(HANDLER_KEY)),
+    "key": Pair("key", limited(), rules=BUSINESS_KEY),
     "crowd": Pair("crowd", crowded, size=1_000_000),
 }
 

@@ -288,3 +288,23 @@ async def test_a_limit_holds_whatever_many_workers_do(new_kernel):
 
 def failed_soon(step):
     return failed(step, retry_after=timedelta(milliseconds=1))
+
+
+async def test_a_step_that_takes_the_room_of_the_one_before_costs_its_limits_no_write(kernel):
+    await kernel.limit("namespace:tests", 5)
+    await kernel.limit("handler:charge", 5)
+    charged = {name: {"handler": "charge"} for name in "abc"}
+    chain = await kernel.template({"a": [], "b": ["a"], "c": ["b"]}, steps=charged)
+    await kernel.submit(chain, 2, limit_keys={"a": "key:tests:x", "b": "key:tests:x", "c": "key:tests:x"})
+    steps = (await kernel.claim()).steps
+    written = "select key, running, xmin::text from tasker.limits order by key"
+    before = await kernel.connection.fetch(written)
+    for _ in range(2):
+        steps = (await kernel.finish(*map(done, steps), want=100)).steps
+        assert len(steps) == 2
+    assert await kernel.connection.fetch(written) == before
+    assert [row["running"] for row in before] == [2, 2, 2]
+    history = "select count(*) from tasker.step_history where to_state = 'in_progress'"
+    assert await kernel.connection.fetchval(history) == 6
+    await kernel.finish(*map(done, steps), want=100)
+    assert [row["running"] for row in await kernel.connection.fetch(written)] == [0, 0]

@@ -288,6 +288,52 @@ begin
 end
 $$;
 
+-- Whether steps that are taken in the transaction that ends others take just the room that these leave, under every key. Then
+-- nothing is counted and no row is locked: so a chain costs its limits a look, unless somebody waits for the room.
+-- p_keyed: some may have business keys.
+create or replace function tasker.limits_handed_on(
+    p_ended uuid[], p_taken uuid[], p_tasks uuid[], p_namespaces text[], p_keyed boolean
+) returns boolean
+language plpgsql stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = on           -- which the callers switch off for their own sake
+set enable_sort = on
+as $$
+begin
+    if exists (select from tasker.parked)
+        or exists (select from tasker.limits l where l.is_fixed and (l.paused or l.per_second is not null or l.running > l.max_running))
+    then
+        return false;
+    end if;
+    if not p_keyed and cardinality(p_namespaces) = 1
+        and not exists (select from tasker.limits l where l.is_fixed and l.key like 'handler:%')
+    then
+        return cardinality(p_ended) = cardinality(p_taken);
+    end if;
+    return not exists (
+        with task as materialized (
+            select t.task_uuid, t.namespace, t.template_id from tasker.tasks t where t.task_uuid = any (p_tasks)
+        ), asking as materialized (
+            select t.namespace, t.template_id, s.template_step, s.limit_keys, u.change
+            from (select step, -1 as change from unnest(p_ended) as e (step)
+                  union all select step, 1 from unnest(p_taken) as k (step)) u
+            join tasker.steps s on s.step_uuid = u.step
+            join task t on t.task_uuid = s.task_uuid
+        )
+        select from (
+            select l.key, g.change
+            from (select a.namespace, a.template_id, a.template_step, sum(a.change) as change
+                  from asking a group by a.namespace, a.template_id, a.template_step having sum(a.change) <> 0) g
+            join tasker.template_rules d on d.template_id = g.template_id and d.name = g.template_step
+            join tasker.limits l on l.is_fixed and l.key in ('namespace:' || g.namespace, 'handler:' || d.handler)
+            union all
+            select w.key, a.change from asking a cross join unnest(a.limit_keys) as w (key)
+        ) k
+        group by k.key having sum(k.change) <> 0);
+end
+$$;
+
 -- Steps that no longer run give up their room, and those that came back for room (p_turns) but will not run leave their turn
 -- to the next; the namespaces of the parked steps that come back for it.
 create or replace function tasker.limits_release(p_steps uuid[], p_now timestamptz, p_turns uuid[] default null) returns text[]

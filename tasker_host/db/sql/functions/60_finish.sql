@@ -90,6 +90,8 @@ declare
     v_ended uuid[];
     v_fixed boolean := exists (select from tasker.limits where is_fixed);
     v_limited boolean := v_fixed;
+    v_keyed boolean := false;    -- whether some of these steps have business keys, or are of a batch
+    v_gone uuid[];               -- steps that give up their room
     v_asked uuid[] := '{}';      -- of v_steps, those that may be limited: they ask for room, and are told of when that is known
     v_admitted uuid[];
     v_back text[];               -- namespaces with steps that had waited for room
@@ -257,12 +259,14 @@ begin
         v_steps := v_steps || coalesce(v_change.taken, '{}');
         v_accepted := v_change.accepted;
         v_ended := v_change.ended;
-        v_limited := v_limited or v_change.limited;
+        v_keyed := v_keyed or v_change.limited;
         v_namespaces := v_namespaces || v_change.namespace;
         if v_change.leaves_work then
             v_left := v_left || v_change.namespace;
         end if;
     end loop;
+
+    v_limited := v_limited or v_keyed;
 
     -- What does not come with every call is looked for only where it can be.
     if 'failed' = any (p_kind) or 'released' = any (p_kind) then
@@ -296,18 +300,22 @@ begin
     end if;
 
     if v_limited then
-        v_back := tasker.limits_release(
-            array(select o.step from unnest(p_step) with ordinality as o (step, position) where o.position = any (v_accepted)),
-            v_now);
-        v_left := v_left || v_back;
-        -- What came back for the room that was given up may be taken at once.
-        v_back := array(select distinct n from unnest(v_back) n where n = any (p_namespaces) and n <> all (v_waiting));
-        v_waiting := v_waiting || v_back;
-        v_ranks := v_ranks || array(select null::bigint from unnest(v_back));
+        v_gone := array(select o.step from unnest(p_step) with ordinality as o (step, position) where o.position = any (v_accepted));
         if v_steps <> '{}' then
             v_asked := case when v_fixed then v_steps else array(
                 select s.step_uuid from unnest(v_steps) with ordinality as u (step, position)
                 join tasker.steps s on s.step_uuid = u.step where s.limit_keys is not null order by u.position) end;
+        end if;
+        if v_asked <> '{}' and tasker.limits_handed_on(v_gone, v_asked, p_task, v_namespaces, v_keyed) then
+            perform tasker.steps_taken_tell(v_asked, array['pending'], v_now);
+            v_asked := '{}';
+        else
+            v_back := tasker.limits_release(v_gone, v_now);
+            v_left := v_left || v_back;
+            -- What came back for the room that was given up may be taken at once.
+            v_back := array(select distinct n from unnest(v_back) n where n = any (p_namespaces) and n <> all (v_waiting));
+            v_waiting := v_waiting || v_back;
+            v_ranks := v_ranks || array(select null::bigint from unnest(v_back));
         end if;
         if v_asked <> '{}' then
             select a.admitted, v_left || a.work_for into v_admitted, v_left
