@@ -35,7 +35,7 @@ def dags(draw: Any) -> dict[str, list[str]]:
 BY_WORKERS = ["succeed", "succeed", "fail", "retry", "release", "vanish"]
 BY_OPERATORS = [
     "cancel", "interrupt", "pause", "resume", "rerun", "rerun_from", "resolve_task", "reset", "resolve", "complete",
-    "limit_0", "limit_1", "no_limit",
+    "limit_0", "limit_1", "limit_3", "limit_3", "no_limit",
 ]  # fmt: skip
 happenings = st.lists(
     st.tuples(st.sampled_from(WORKERS), st.sampled_from(BY_WORKERS * 3 + BY_OPERATORS), st.integers(0, 20)),
@@ -132,7 +132,7 @@ async def _operate(kernel: Kernel, what: str, task: UUID, step: str) -> None:
             await kernel.repair("reset_for_retry", await kernel.step(task, step))
         case "resolve" | "complete":
             await kernel.repair(f"{what}_manually", await kernel.step(task, step), value=1)
-        case "limit_0" | "limit_1":
+        case "limit_0" | "limit_1" | "limit_3":
             await kernel.limit("namespace:tests", int(what[-1]))
         case "no_limit":
             await kernel.limit("namespace:tests")
