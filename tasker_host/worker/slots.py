@@ -232,7 +232,10 @@ class Slots:
         """The outcome with its events, none of whose publishers has to be asked."""
         if outcome.kind not in ("succeeded", "failed"):
             return outcome
-        return Outcome(*outcome[:-1], self._events.publication(running.step, running.plan, outcome, context_of))
+        publication = self._events.publication(running.step, running.plan, outcome, context_of)
+        # Now, while the database is at work on the call before: at the report it would wait for this.
+        publication.build_now()
+        return Outcome(*outcome[:-1], publication)
 
     async def _asked(self, running: _Running, outcome: Outcome) -> Outcome:
         """The outcome with its events; publishers may wait for something meanwhile."""
