@@ -93,7 +93,7 @@ def test_a_plugin_that_is_not_there_is_told_with_a_suggestion(tasker):
 def test_check_finds_nothing_wrong_with_the_examples(tasker):
     checked = tasker("plugin", "check")
     assert (checked.code, checked.err) == (0, "")
-    assert "examples: 125 handlers, 44 templates, 2 publishers, 1 subscriber" in checked.out
+    assert "examples: 133 handlers, 47 templates, 2 publishers, 1 subscriber" in checked.out
 
 
 def test_check_tells_faults_and_templates_without_handlers(with_plugin, tmp_path):

@@ -15,6 +15,9 @@ from tasker_examples.approvals import classes as approval_classes
 from tasker_examples.approvals.functions import APPROVALS
 from tasker_examples.basics.handlers import FETCH_TRANSFORM_STORE, MERGE_PATHS
 from tasker_examples.batch import checkpoints, csv_classes, csv_functions, dataset
+from tasker_examples.compositions.onboarding import ONBOARDING
+from tasker_examples.compositions.pricing import PRICING
+from tasker_examples.compositions.reconciliation import RECONCILIATION
 from tasker_examples.content.handlers import CONTENT
 from tasker_examples.dispatch import handlers as dispatch_handlers
 from tasker_examples.events import handlers as event_handlers
@@ -40,6 +43,9 @@ IN_CODE = (
     ACCOUNTS,
     CUSTOMER_SUCCESS,
     PAYMENTS,
+    PRICING,
+    RECONCILIATION,
+    ONBOARDING,
 )
 """Workflows made in code, with handlers of their own."""
 
