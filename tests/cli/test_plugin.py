@@ -58,7 +58,7 @@ def test_list_shows_each_plugin_and_below_a_broken_one_its_fault(with_plugin):
     assert listed.code == 0
     lines = [line.split() for line in listed.out.splitlines()]
     assert lines[0] == ["NAME", "VERSION", "STATUS", "GIVES", "FROM"]
-    assert lines[1][:6] == ["examples", "0.1.0", "active", "125", "handlers,", "44"]
+    assert lines[1][:6] == ["examples", "0.1.0", "active", "133", "handlers,", "47"]
     assert lines[1][-1] == "tasker-examples"
     assert lines[2] == ["greeter", "2.0", "failed", "–", "acme-greeter"]
     assert "import · RuntimeError: no licence (acme_greeter.py:1)" in listed.out
@@ -67,7 +67,7 @@ def test_list_shows_each_plugin_and_below_a_broken_one_its_fault(with_plugin):
 def test_list_as_json_has_stage_hook_error_and_hint(with_plugin):
     plugins = with_plugin("import acme_nothing")("plugin", "list", "--json").json["plugins"]
     assert [plugin["status"] for plugin in plugins] == ["active", "failed"]
-    assert plugins[0]["gives"] == {"handlers": 125, "templates": 44, "publishers": 2, "subscribers": 1}
+    assert plugins[0]["gives"] == {"handlers": 133, "templates": 47, "publishers": 2, "subscribers": 1}
     (fault,) = plugins[1]["faults"]
     assert (fault["stage"], fault["hint"]) == ("import", "install what gives the module 'acme_nothing'")
 
