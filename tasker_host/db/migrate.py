@@ -44,6 +44,16 @@ _PGMQ_NEEDS = ("pgmq.create(text)", "pgmq.send(text,jsonb,integer)", "pgmq.set_v
 _FUNCTIONS = 0
 """The version under which the checksum of all function files is kept."""
 
+_STALE = """
+select format('drop function %s', old.oid::regprocedure)
+from pg_proc old
+where old.pronamespace = 'tasker'::regnamespace and old.xmin <> pg_current_xact_id()::xid
+  and exists (select from pg_proc made where made.pronamespace = old.pronamespace and made.proname = old.proname
+              and made.xmin = pg_current_xact_id()::xid)
+"""
+"""Of functions that were made just now, those of the same name with the arguments they had in an earlier version: a
+call that fits both would find these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -115,6 +125,9 @@ async def _apply(connection: Connection, pending: list[Migration]) -> None:
     await connection.execute(_BOOTSTRAP)
     for migration in pending:
         await connection.execute(migration.sql)
+        if migration.version == _FUNCTIONS:
+            for (drop,) in await connection.fetch(_STALE):
+                await connection.execute(drop)
         await connection.execute(
             "insert into tasker.migrations (version, name, sha256) values ($1, $2, $3)"
             " on conflict (version) do update set sha256 = excluded.sha256, applied_at = now()",

@@ -81,6 +81,20 @@ async def test_functions_of_namespaces_that_exist_are_made_again_too(database, m
     assert await database.fetchval("select to_regprocedure('tasker.\"queue_next:old\"()') is not null")
 
 
+async def test_a_function_whose_arguments_have_changed_is_there_once(database, monkeypatch):
+    # A call with two arguments would find the one of an earlier version, not the one that has a default for a third.
+    earlier = "tasker.limits_release(uuid[], timestamptz)"
+    await database.fetch(f"create function {earlier} returns text[] language sql as $$ select '{{}}'::text[] $$")
+    await database.fetch("create function tasker.of_somebody_else() returns int language sql as $$ select 1 $$")
+    changed = replace(module.functions(), sql=module.functions().sql + "-- changed")
+    monkeypatch.setattr(module, "functions", lambda: changed)
+    await migrate(database)
+    names = "select count(*) from pg_proc where pronamespace = 'tasker'::regnamespace and proname = $1"
+    assert await database.fetchval("select to_regprocedure($1) is null", earlier)
+    assert await database.fetchval(names, "limits_release") == 1
+    assert await database.fetchval(names, "of_somebody_else") == 1
+
+
 async def test_a_migration_that_fails_leaves_nothing_behind(empty, monkeypatch):
     broken = [*migrations(), Migration(2, "0002_broken", "create table tasker.half (x int); select 1/0")]
     monkeypatch.setattr(module, "migrations", lambda: broken)

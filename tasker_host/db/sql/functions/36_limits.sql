@@ -124,7 +124,6 @@ $$;
 -- Of steps that were just taken, in the order of their rank, those that may run; the others are put back. What became of them
 -- is told in their history here: p_from is what they were.
 -- work_for: namespaces of parked steps that came back for room which a step that was put back does not use.
-drop function if exists tasker.steps_admit(uuid[], timestamptz);
 create or replace function tasker.steps_admit(
     p_steps uuid[], p_from text[], p_now timestamptz, out admitted uuid[], out work_for text[]
 )

@@ -43,7 +43,6 @@ $install$;
 
 -- Sends events of one namespace, in their order, one insert a queue: to that of the namespace, and to those that are bound
 -- to their names. Every durable event goes this way. Returns whether a relay got one.
-drop function if exists tasker.events_send(text, jsonb[]);
 create or replace function tasker.events_send(p_namespace text, p_events jsonb[]) returns boolean
 language plpgsql as $$
 begin

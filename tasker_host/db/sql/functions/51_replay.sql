@@ -83,7 +83,6 @@ $$;
 --   queue     events that wait in these queues: to p_relay, and they stay
 -- An event that waits for a relay already is not given to it twice. With p_dry nothing is changed. Up to p_limit events of
 -- each queue, those first that were sent first; returns what is or would be sent, with what is known of the dead ones.
-drop function if exists tasker.events_replay(text, text, text, json, int, boolean);
 create or replace function tasker.events_replay(
     p_source text, p_relay text, p_queue text, p_filter json, p_limit int, p_dry boolean
 ) returns table (
