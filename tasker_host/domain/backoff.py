@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,7 +13,6 @@ from tasker_host.domain.template import Backoff, RetryPolicy
 MOST_REQUESTED_SECONDS = 365 * 86_400.0
 """A year: what a handler or a server may ask for at most."""
 
-_SECONDS = re.compile(r"[0-9]{1,10}")
 _MOST_HEADER_SECONDS = 2**32 - 1
 
 
@@ -58,18 +56,27 @@ def parse_retry_after(value: str, now: datetime) -> float | None:
 
     Either whole seconds, or an HTTP date in the future.
     """
+    wait = read_retry_after(value, now)
+    if wait is None:
+        return None
+    is_sensible = wait <= _MOST_HEADER_SECONDS if value.strip().isdigit() else wait > 0
+    return wait if is_sensible else None
+
+
+def read_retry_after(value: str, now: datetime) -> float | None:
+    """Seconds from `now` (aware) that a Retry-After header says, whatever they are; None when it cannot be read.
+
+    A date that is past is less than 0.
+    """
     text = value.strip()
-    if _SECONDS.fullmatch(text):
-        seconds = int(text)
-        return float(seconds) if seconds <= _MOST_HEADER_SECONDS else None
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
     try:
         due = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    if due.tzinfo is None:
-        due = due.replace(tzinfo=UTC)
-    wait = (due - now).total_seconds()
-    return wait if wait > 0 else None
+    # Without a zone it is UTC, as HTTP's dates are.
+    return ((due if due.tzinfo is not None else due.replace(tzinfo=UTC)) - now).total_seconds()
 
 
 def _factor(kind: Backoff, attempt: int) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
 import httpx
 
+from tasker_host.domain.backoff import read_retry_after
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Failed, Succeeded
 from tasker_host.errors import HandlerError, JsonError, NetworkError, ServiceUnavailableError, StepTimeoutError
@@ -107,7 +107,12 @@ class ApiResponse:
         """Seconds to wait, of a `Retry-After` header in seconds or as a date; at most a day. None without one; 60 when
         it cannot be read."""
         said = self.headers.get("retry-after")
-        return None if said is None else min(_seconds(said.strip(), self.received_at), MOST_RETRY_AFTER_SECONDS)
+        if said is None:
+            return None
+        seconds = read_retry_after(said, datetime.fromtimestamp(self.received_at, UTC))
+        if seconds is None:
+            return UNREADABLE_RETRY_AFTER_SECONDS
+        return min(max(0, round(seconds)), MOST_RETRY_AFTER_SECONDS)
 
     @property
     def error_type(self) -> str:
@@ -150,18 +155,6 @@ class ApiResponse:
 
 
 _PHRASES = frozenset(status.value for status in HTTPStatus)
-
-
-def _seconds(said: str, now: float) -> int:
-    if said.isascii() and said.isdigit():
-        return int(said[:12])
-    try:
-        due = parsedate_to_datetime(said)
-        # Without a zone it is UTC, as HTTP's dates are.
-        seconds = (due if due.tzinfo is not None else due.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return UNREADABLE_RETRY_AFTER_SECONDS
-    return max(0, round(seconds))
 
 
 class ApiError(HandlerError):
