@@ -94,8 +94,31 @@ class BatchConfig:
         return self.start + offset
 
 
+class WithCheckpoint:
+    """What a handler may ask of its `checkpoint`: how far an earlier run of the same step came."""
+
+    __slots__ = ()
+
+    checkpoint: Mapping[str, Any] | None
+
+    @property
+    def checkpoint_cursor(self) -> Any:
+        return None if self.checkpoint is None else self.checkpoint.get("cursor")
+
+    @property
+    def checkpoint_items_processed(self) -> int:
+        return 0 if self.checkpoint is None else int(self.checkpoint.get("items_processed", 0))
+
+    @property
+    def accumulated_results(self) -> Any:
+        return None if self.checkpoint is None else self.checkpoint.get("accumulated_results")
+
+    def has_checkpoint(self) -> bool:
+        return self.checkpoint_cursor is not None
+
+
 @dataclass(frozen=True, slots=True)
-class BatchWorkerContext:
+class BatchWorkerContext(WithCheckpoint):
     """The batch of one worker: from `start_cursor` (inclusive) to `end_cursor` (exclusive).
 
     `cursor` is the whole cursor as the analyzer gave it, `batch_index` counts from 0 in `total_batches`, `metadata` is
@@ -145,21 +168,6 @@ class BatchWorkerContext:
     def resume_from(self) -> Any:
         """Where to go on: the cursor of the last checkpoint, or `start_cursor` when there is none."""
         return self.checkpoint_cursor if self.has_checkpoint() else self.start_cursor
-
-    @property
-    def checkpoint_cursor(self) -> Any:
-        return None if self.checkpoint is None else self.checkpoint.get("cursor")
-
-    @property
-    def checkpoint_items_processed(self) -> int:
-        return 0 if self.checkpoint is None else int(self.checkpoint.get("items_processed", 0))
-
-    @property
-    def accumulated_results(self) -> Any:
-        return None if self.checkpoint is None else self.checkpoint.get("accumulated_results")
-
-    def has_checkpoint(self) -> bool:
-        return self.checkpoint_cursor is not None
 
     @property
     def step_size(self) -> int:

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from tasker_host.domain.batches import BatchWorkerContext
+from tasker_host.domain.batches import BatchWorkerContext, WithCheckpoint
 from tasker_host.domain.template import StepDefinition
 
 Transactions = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 @dataclass(slots=True)
-class StepContext:
+class StepContext(WithCheckpoint):
     """One attempt at one step.
 
     `input` is the task's context exactly as submitted; `dependencies` maps the names of earlier steps (all ancestors
@@ -132,18 +132,3 @@ class StepContext:
     def batch(self) -> BatchWorkerContext | None:
         """The batch that this step is to do; None when it is not the worker of one."""
         return BatchWorkerContext.of(self.step_inputs, self.checkpoint)
-
-    @property
-    def checkpoint_cursor(self) -> Any:
-        return None if self.checkpoint is None else self.checkpoint.get("cursor")
-
-    @property
-    def checkpoint_items_processed(self) -> int:
-        return 0 if self.checkpoint is None else int(self.checkpoint.get("items_processed", 0))
-
-    @property
-    def accumulated_results(self) -> Any:
-        return None if self.checkpoint is None else self.checkpoint.get("accumulated_results")
-
-    def has_checkpoint(self) -> bool:
-        return self.checkpoint_cursor is not None
