@@ -26,41 +26,49 @@ language sql stable rows 100 as $$
 $$;
 
 -- What steps ask for together: keys in their order, how many steps of each, and the least limit that templates give it.
--- Looked up once for all steps of the same kind: many steps of few kinds are the rule.
+-- Rules are looked up once for all steps of the same kind: many steps of few kinds are the rule.
 create or replace function tasker.limit_demand(p_steps uuid[], out keys text[], out wanted int[], out own int[])
-language sql stable as $$
+language plpgsql stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = on            -- which the callers switch off for their own sake
+set enable_sort = on
+as $$
+begin
     with asking as materialized (
         select t.namespace, t.template_id, s.template_step, s.limit_keys
         from unnest(p_steps) as u (step_uuid)
         join tasker.steps s on s.step_uuid = u.step_uuid
         join tasker.tasks t on t.task_uuid = s.task_uuid
-    ), kind as (
-        select a.namespace, a.template_id, a.template_step, count(*) as steps
-        from asking a group by a.namespace, a.template_id, a.template_step
+    ), kind as materialized (
+        select g.*, d.handler, d.parallelism, d.concurrency_limit
+        from (select a.namespace, a.template_id, a.template_step, count(*) as steps
+              from asking a group by a.namespace, a.template_id, a.template_step) g
+        join tasker.template_rules d on d.template_id = g.template_id and d.name = g.template_step
     )
-    select array_agg(k.key), array_agg(k.wanted), array_agg(k.own_max)
+    select array_agg(k.key), array_agg(k.wanted), array_agg(k.own_max) into keys, wanted, own
     from (
         select k.key, sum(k.wanted)::int as wanted, min(k.own_max) as own_max
         from (
             select l.key, g.steps as wanted, null::int as own_max
-            from kind g
-            join tasker.template_rules d on d.template_id = g.template_id and d.name = g.template_step
-            join tasker.limits l on l.is_fixed and l.key in ('namespace:' || g.namespace, 'handler:' || d.handler)
+            from kind g join tasker.limits l on l.is_fixed and l.key in ('namespace:' || g.namespace, 'handler:' || g.handler)
             union all
-            select w.key, 1, case when w.key like 'batch:%' then d.parallelism else d.concurrency_limit end
+            select w.key, 1, case when w.key like 'batch:%' then g.parallelism else g.concurrency_limit end
             from asking a
-            join tasker.template_rules d on d.template_id = a.template_id and d.name = a.template_step
+            join kind g on g.template_id = a.template_id and g.template_step = a.template_step
             cross join unnest(a.limit_keys) as w (key)
             where a.limit_keys is not null
         ) k
         group by k.key order by k.key
-    ) k
+    ) k;
+end
 $$;
 
--- Puts steps back that were taken in this transaction: they were never run. `p_until` is when each comes into sight again.
--- History is told after this (steps_taken_tell): nothing in it has to be found again among all that the task has.
+-- Puts steps back that were taken in this transaction: they were never run, and history does not say so.
+-- p_until: when each comes into sight again. p_told: rows of the history among which theirs are, by their place: they need
+-- not be found again among all that a task has.
 create or replace function tasker.steps_put_back(
-    p_steps uuid[], p_until timestamptz[], p_rate_at timestamptz[], p_now timestamptz
+    p_steps uuid[], p_until timestamptz[], p_rate_at timestamptz[], p_told tid[], p_now timestamptz
 ) returns void
 language plpgsql as $$
 declare
@@ -80,6 +88,11 @@ begin
         perform tasker.queue_apply(v_change.namespace, null, v_change.messages, v_change.until, null, null, null, p_now,
                                    null, null, null, null, null, null);
     end loop;
+    delete from tasker.step_history
+    where ctid = any (p_told) and step_uuid = any (p_steps) and from_state = 'enqueued';
+    update tasker.step_history
+    set to_state = 'enqueued', attempt = attempt - 1, worker = null, reason = 'limit'
+    where ctid = any (p_told) and step_uuid = any (p_steps) and from_state <> 'enqueued';
 end
 $$;
 
@@ -108,24 +121,11 @@ begin
 end
 $$;
 
--- History of steps that asked for room: what they were (p_from; one for all when it has one element) and what they are.
-create or replace function tasker.steps_taken_tell(p_steps uuid[], p_from text[], p_now timestamptz) returns void
-language plpgsql as $$
-begin
-    insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker, reason)
-    select s.task_uuid, s.step_uuid, f.was, s.state, p_now, s.attempts, s.worker, case when s.state = 'enqueued' then 'limit' end
-    from (select u.step, coalesce(p_from[u.position], p_from[1]) as was
-          from unnest(p_steps) with ordinality as u (step, position)) f
-    join tasker.steps s on s.step_uuid = f.step
-    where s.state <> f.was;
-end
-$$;
-
--- Of steps that were just taken, in the order of their rank, those that may run; the others are put back. What became of them
--- is told in their history here: p_from is what they were.
+-- Of steps that were just taken, in the order of their rank, those that may run; the others are put back.
+-- p_told: places of the rows that tell of it in the history.
 -- work_for: namespaces of parked steps that came back for room which a step that was put back does not use.
 create or replace function tasker.steps_admit(
-    p_steps uuid[], p_from text[], p_now timestamptz, out admitted uuid[], out work_for text[]
+    p_steps uuid[], p_told tid[], p_now timestamptz, out admitted uuid[], out work_for text[]
 )
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -138,6 +138,10 @@ declare
     v_asked text[];              -- keys, in order
     v_wanted int[];              -- how many steps ask for each
     v_least int[];               -- the least limit that templates give it
+    v_new text[];                -- keys under which nothing ran
+    v_rest text[];               -- the other ones, in order, and what is asked of them
+    v_rest_wanted int[];
+    v_rest_least int[];
     v_of uuid[];                 -- demands: of this step
     v_keys text[];               --          for this key
     v_own int[];                 --          at most so many
@@ -163,32 +167,50 @@ begin
     work_for := '{}';
     select d.keys, d.wanted, d.own into v_asked, v_wanted, v_least from tasker.limit_demand(p_steps) d;
     if v_asked is null then
-        perform tasker.steps_taken_tell(p_steps, p_from, p_now);
         return;
     end if;
-    for v_i in 1 .. 2 loop
+    with new as (
+        insert into tasker.limits (key, is_fixed, running)
+        select d.key, false, d.wanted from unnest(v_asked, v_wanted) as d (key, wanted)
+        where not exists (select from tasker.limits l where l.key = d.key) order by d.key
+        on conflict (key) do nothing returning key
+    )
+    select array_agg(new.key) into v_new from new;
+    v_rest := v_asked;
+    v_rest_wanted := v_wanted;
+    v_rest_least := v_least;
+    if v_new is not null then
+        select array_agg(d.key order by d.key), array_agg(d.wanted order by d.key), array_agg(d.own order by d.key)
+        into v_rest, v_rest_wanted, v_rest_least
+        from unnest(v_asked, v_wanted, v_least) as d (key, wanted, own)
+        where d.key not in (select n from unnest(v_new) n);
+    end if;
+    if v_rest is not null then
         select array_agg(l order by l.key), array_agg(l.key order by l.key) into v_limits, v_names
-        from (select * from tasker.limits where key = any (v_asked) order by key for no key update skip locked) l;
-        exit when v_names = v_asked;
-        insert into tasker.limits (key, is_fixed)
-        select d.key, false from unnest(v_asked) as d (key)
-        where not exists (select from tasker.limits l where l.key = d.key) order by 1
-        on conflict (key) do nothing;
-        exit when not found;
-    end loop;
+        from (select * from tasker.limits where key = any (v_rest) order by key for no key update skip locked) l;
+    end if;
 
     -- The common case: there is room for all. What was locked and what is asked for are in the same order.
-    if v_names = v_asked and (
-        select bool_and(not l.paused and l.per_second is null
-                        and coalesce(l.running + d.wanted <= coalesce(l.max_running, d.own_max), true))
-        from rows from (unnest(v_limits), unnest(v_wanted), unnest(v_least))
-            as l (key, is_fixed, max_running, per_second, burst, paused, running, next_start_at, wanted, own_max)
-        cross join lateral (select l.wanted, l.own_max) d)
+    if v_names is not distinct from v_rest
+        and not exists (select from unnest(v_wanted, v_least) as d (wanted, own) where d.wanted > d.own)
+        and (v_rest is null or (
+            select bool_and(not l.paused and l.per_second is null
+                            and coalesce(l.running + d.wanted <= coalesce(l.max_running, d.own_max), true))
+            from rows from (unnest(v_limits), unnest(v_rest_wanted), unnest(v_rest_least))
+                as l (key, is_fixed, max_running, per_second, burst, paused, running, next_start_at, wanted, own_max)
+            cross join lateral (select l.wanted, l.own_max) d))
     then
-        update tasker.limits l set running = l.running + d.wanted
-        from unnest(v_asked, v_wanted) as d (key, wanted) where l.key = d.key;
-        perform tasker.steps_taken_tell(p_steps, p_from, p_now);
+        if v_rest is not null then
+            update tasker.limits l set running = l.running + d.wanted
+            from unnest(v_rest, v_rest_wanted) as d (key, wanted) where l.key = d.key;
+        end if;
         return;
+    end if;
+    if v_new is not null then
+        -- Judged one by one with the others, from nothing.
+        update tasker.limits set running = 0 where key = any (v_new);
+        select array_agg(l order by l.key), array_agg(l.key order by l.key) into v_limits, v_names
+        from (select * from tasker.limits where key = any (v_asked) order by key for no key update skip locked) l;
     end if;
 
     select array_agg(k.step_uuid), array_agg(k.key), array_agg(k.own_max) into v_of, v_keys, v_own
@@ -263,7 +285,7 @@ begin
         update tasker.steps set rate_at = null where step_uuid = any (v_turns);
     end if;
     if v_back <> '{}' then
-        perform tasker.steps_put_back(v_back, v_until, v_rate_at, p_now);
+        perform tasker.steps_put_back(v_back, v_until, v_rate_at, p_told, p_now);
     end if;
     if v_parked <> '{}' then
         insert into tasker.parked (step_uuid, task_uuid, key, rank, namespace, msg_id, lane)
@@ -272,7 +294,6 @@ begin
         join tasker.steps s on s.step_uuid = u.step_uuid join tasker.tasks t on t.task_uuid = s.task_uuid
         on conflict (step_uuid) do update set key = excluded.key;
     end if;
-    perform tasker.steps_taken_tell(p_steps, p_from, p_now);
     -- A step that came back for room under one key may have found none under another: its turn is the next one's.
     for v_limit in
         select l.* from unnest(v_limits) l
@@ -289,47 +310,83 @@ $$;
 
 -- Whether steps that are taken in the transaction that ends others take just the room that these leave, under every key. Then
 -- nothing is counted and no row is locked: so a chain costs its limits a look, unless somebody waits for the room.
--- p_keyed: some may have business keys.
+-- p_ended_keys, p_taken_keys: the business keys of each such step that has any.
 create or replace function tasker.limits_handed_on(
-    p_ended uuid[], p_taken uuid[], p_tasks uuid[], p_namespaces text[], p_keyed boolean
+    p_ended uuid[], p_taken uuid[], p_ended_keys text[], p_taken_keys text[], p_tasks uuid[], p_namespaces text[]
 ) returns boolean
 language plpgsql stable
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
-set enable_hashjoin = on           -- which the callers switch off for their own sake
+set enable_hashjoin = on            -- which the callers switch off for their own sake
 set enable_sort = on
 as $$
 begin
-    if exists (select from tasker.parked)
+    if cardinality(p_ended_keys) <> cardinality(p_taken_keys)
+        or exists (select from tasker.parked)
         or exists (select from tasker.limits l where l.is_fixed and (l.paused or l.per_second is not null or l.running > l.max_running))
     then
         return false;
     end if;
-    if not p_keyed and cardinality(p_namespaces) = 1
-        and not exists (select from tasker.limits l where l.is_fixed and l.key like 'handler:%')
+    if p_ended_keys <> '{}' and array(select k from unnest(p_ended_keys) k order by k collate "C")
+                                <> array(select k from unnest(p_taken_keys) k order by k collate "C")
     then
+        return false;
+    end if;
+    if not exists (select from tasker.limits l where l.is_fixed) then
+        return true;
+    end if;
+    if cardinality(p_namespaces) = 1 and not exists (select from tasker.limits l where l.is_fixed and l.key like 'handler:%') then
         return cardinality(p_ended) = cardinality(p_taken);
     end if;
     return not exists (
         with task as materialized (
             select t.task_uuid, t.namespace, t.template_id from tasker.tasks t where t.task_uuid = any (p_tasks)
-        ), asking as materialized (
-            select t.namespace, t.template_id, s.template_step, s.limit_keys, u.change
+        )
+        select from (
+            select t.namespace, t.template_id, s.template_step, sum(u.change) as change
             from (select step, -1 as change from unnest(p_ended) as e (step)
                   union all select step, 1 from unnest(p_taken) as k (step)) u
             join tasker.steps s on s.step_uuid = u.step
             join task t on t.task_uuid = s.task_uuid
-        )
-        select from (
-            select l.key, g.change
-            from (select a.namespace, a.template_id, a.template_step, sum(a.change) as change
-                  from asking a group by a.namespace, a.template_id, a.template_step having sum(a.change) <> 0) g
+            group by t.namespace, t.template_id, s.template_step having sum(u.change) <> 0
+        ) g
+        join tasker.template_rules d on d.template_id = g.template_id and d.name = g.template_step
+        join tasker.limits l on l.is_fixed and l.key in ('namespace:' || g.namespace, 'handler:' || d.handler)
+        group by l.key having sum(g.change) <> 0);
+end
+$$;
+
+-- How many steps run under each key: those of p_steps, and none for what only p_turns are to run under.
+create or replace function tasker.limits_held(p_steps uuid[], p_turns uuid[], out keys text[], out held int[])
+language plpgsql stable
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_sort = on
+as $$
+declare
+    v_fixed boolean := exists (select from tasker.limits where is_fixed);
+begin
+    with asking as materialized (
+        select u.held, s.task_uuid, s.template_step, s.limit_keys
+        from (select step, 1 as held from unnest(p_steps) as e (step)
+              union all select step, 0 from unnest(p_turns) as k (step)) u
+        join tasker.steps s on s.step_uuid = u.step
+    )
+    select array_agg(k.key), array_agg(k.held) into keys, held
+    from (
+        select k.key, sum(k.held)::int as held
+        from (
+            select w.key, a.held from asking a cross join unnest(a.limit_keys) as w (key)
+            union all
+            select l.key, g.held
+            from (select t.namespace, t.template_id, a.template_step, sum(a.held) as held
+                  from asking a join tasker.tasks t on t.task_uuid = a.task_uuid
+                  where v_fixed group by t.namespace, t.template_id, a.template_step) g
             join tasker.template_rules d on d.template_id = g.template_id and d.name = g.template_step
             join tasker.limits l on l.is_fixed and l.key in ('namespace:' || g.namespace, 'handler:' || d.handler)
-            union all
-            select w.key, a.change from asking a cross join unnest(a.limit_keys) as w (key)
         ) k
-        group by k.key having sum(k.change) <> 0);
+        group by k.key order by k.key
+    ) k;
 end
 $$;
 
@@ -346,52 +403,32 @@ as $$
 declare
     v_keys text[];
     v_ended int[];
-    v_own int[];
-    v_open text[];               -- keys with room
-    v_room int[];                -- how much each has; null: any
-    v_idle text[];               -- business keys under which nothing runs any more
+    v_waited text[];             -- keys that steps are parked for
     v_key record;
     v_namespaces text[] := '{}';
 begin
-    select d.keys, d.wanted, d.own into v_keys, v_ended, v_own from tasker.limit_demand(p_steps) d;
-    if p_turns <> '{}' then
-        select array_agg(k.key order by k.key), array_agg(k.ended order by k.key), array_agg(k.own order by k.key)
-        into v_keys, v_ended, v_own
-        from (
-            select d.key, sum(d.ended)::int as ended, min(d.own) as own
-            from (
-                select * from unnest(v_keys, v_ended, v_own) as e (key, ended, own)
-                union all
-                select t.key, 0, t.own
-                from tasker.limit_demand(p_turns) m cross join unnest(m.keys, m.own) as t (key, own)
-            ) d
-            group by d.key) k;
-    end if;
+    select h.keys, h.held into v_keys, v_ended from tasker.limits_held(p_steps, p_turns) h;
     if v_keys is null then
         return v_namespaces;
     end if;
     perform from tasker.limits where key = any (v_keys) order by key for no key update;
-    with released as (
-        update tasker.limits l set running = greatest(0, l.running - g.ended)
-        from unnest(v_keys, v_ended, v_own) as g (key, ended, own_max)
-        where l.key = g.key
-        returning l.key, l.running, l.is_fixed, l.paused, coalesce(l.max_running, g.own_max) - l.running as room
-    )
-    select array_agg(r.key) filter (where not r.paused and coalesce(r.room > 0, true)),
-           array_agg(r.room) filter (where not r.paused and coalesce(r.room > 0, true)),
-           array_agg(r.key) filter (where not r.is_fixed and r.running = 0)
-    into v_open, v_room, v_idle from released r;
-    -- A statement of its own: it sees what was parked by those who held the rows until now. For most keys nothing is.
+    -- Statements of their own: they see what was parked by those who held the rows until now. For most keys nothing is.
+    v_waited := array(select k from unnest(v_keys) k where exists (select from tasker.parked p where p.key = k) order by k);
+    delete from tasker.limits l using unnest(v_keys, v_ended) as g (key, ended)
+    where l.key = g.key and not l.is_fixed and l.running <= g.ended and l.key <> all (v_waited);
+    update tasker.limits l set running = greatest(0, l.running - g.ended)
+    from unnest(v_keys, v_ended) as g (key, ended) where l.key = g.key and g.ended > 0;
     for v_key in
-        select u.key, u.room from unnest(v_open, v_room) as u (key, room)
-        where exists (select from tasker.parked p where p.key = u.key) order by u.key
+        select l.key, coalesce(l.max_running, own.least) - l.running as room
+        from tasker.limits l
+        cross join lateral (
+            select min(o.own_max) as least from tasker.limit_keys_of(p_steps || p_turns) o where o.key = l.key) own
+        where l.key = any (v_waited) and not l.paused order by l.key
     loop
-        v_namespaces := v_namespaces || tasker.limit_unpark(v_key.key, v_key.room, p_now);
+        if coalesce(v_key.room > 0, true) then
+            v_namespaces := v_namespaces || tasker.limit_unpark(v_key.key, v_key.room, p_now);
+        end if;
     end loop;
-    if v_idle is not null then
-        delete from tasker.limits l
-        where l.key = any (v_idle) and not exists (select from tasker.parked p where p.key = l.key);
-    end if;
     return v_namespaces;
 end
 $$;

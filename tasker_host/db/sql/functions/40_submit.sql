@@ -48,19 +48,19 @@ declare
     v_rank bigint;               -- of the new task that would come last
     v_change record;
     v_steps uuid[] := '{}';      -- taken by the worker
-    v_asked uuid[] := '{}';      -- of these, those that may be limited: they ask for room, and are told of when that is known
+    v_asked uuid[] := '{}';      -- of these, those that may be limited: they ask for room
+    v_told tid[] := '{}';        -- and their rows in the history
     v_admitted uuid[];
     v_fixed boolean;             -- whether there are limits that hold for all
-    v_special boolean;           -- whether any step may have tags, a priority or business keys
+    v_tagged boolean;            -- whether any step may have tags
     v_frees boolean;             -- whether identities may come to their end
     v_ends boolean;              -- whether any task has a deadline
 begin
     select coalesce(bool_or(t.is_special), false), bool_or(t.unique_for is not null),
            p_want > 0 and exists (select from tasker.limits where is_fixed)
-    into v_special, v_frees, v_fixed
+    into v_tagged, v_frees, v_fixed
     from tasker.templates t where t.template_id = any (p_template);
-    v_special := v_special or cardinality(array_remove(p_tags::text[], null)) > 0
-        or cardinality(array_remove(p_limit_keys::text[], null)) > 0;
+    v_tagged := v_tagged or cardinality(array_remove(p_tags::text[], null)) > 0;
     if v_frees then
         -- Identities that do not count any more are free again. Whoever wants the same ones waits here, for all in one order.
         update tasker.tasks t set identity_key = null
@@ -112,8 +112,12 @@ begin
     end if;
 
     for v_change in
-        with fresh as (
-            select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, t.tags, t.limit_keys, ns.queue_sequence, k.ids
+        with fresh as materialized (
+            select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, t.tags, ns.queue_sequence, k.ids,
+                   -- Mostly one key for all steps, which is made once; what is written for single steps is read for each.
+                   case when t.limit_keys ->> '*' is not null then array[t.limit_keys ->> '*'] end as keys_of_all,
+                   case when (select count(*) from json_object_keys(t.limit_keys)) > (t.limit_keys ->> '*' is not null)::int
+                        then t.limit_keys end as keys_by_name
             from unnest(v_created) as c (task_uuid)
             join tasker.tasks t on t.task_uuid = c.task_uuid
             join tasker.namespaces ns on ns.name = t.namespace
@@ -123,13 +127,14 @@ begin
                 from tasker.template_steps where template_id = t.template_id) k
         ), planned as (
             select f.*, s.position, s.name, s.parents, s.children, s.reads, s.max_attempts, s.if_failed, s.priority, l.lane,
-                   case when v_special then tasker.step_limit_keys(f.limit_keys, s.name) end as keys,
+                   case when f.keys_by_name is null then f.keys_of_all
+                        else tasker.step_limit_keys(f.keys_by_name, s.name) end as keys,
                    coalesce(v_take and s.parents = '{}' and f.namespace = any (p_namespaces)
                             and (f.start_at is null or f.start_at <= v_now)
                             and (l.lane is null or tasker.queue_fits(l.lane, p_worker_tags)), false) as taken
             from fresh f join tasker.template_steps s on s.template_id = f.template_id
             cross join lateral (
-                select case when v_special then tasker.queue_lane(f.tags || s.tags) end as lane) l
+                select case when v_tagged then tasker.queue_lane(f.tags || s.tags) end as lane) l
         ), made as (
             insert into tasker.steps (
                 step_uuid, task_uuid, position, name, template_step, state, state_since, waits_on, parents, children,
@@ -147,8 +152,8 @@ begin
             returning step_uuid, task_uuid, msg_id, priority, lane, limit_keys, state = 'in_progress' as taken
         ), told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
-            select task_uuid, step_uuid, 'enqueued', 'in_progress', v_now, 1, p_worker from made
-            where taken and limit_keys is null and not v_fixed
+            select task_uuid, step_uuid, 'enqueued', 'in_progress', v_now, 1, p_worker from made where taken
+            returning ctid as place
         )
         select t.namespace,
                array_agg(m.msg_id) as inserted,
@@ -157,9 +162,10 @@ begin
                array_agg(case when m.taken then v_until else coalesce(t.start_at, v_now) end) as inserted_vt,
                array_agg(case when m.taken or t.start_at > v_now then null when m.priority is null then t.rank
                               else t.rank - m.priority * t.aging_us end) as inserted_rank,
-               array_agg(m.lane) filter (where v_special) as inserted_lane,
+               array_agg(m.lane) filter (where v_tagged) as inserted_lane,
                array_agg(m.step_uuid) filter (where m.taken) as taken,
-               array_agg(m.step_uuid) filter (where m.taken and (m.limit_keys is not null or v_fixed)) as asked
+               array_agg(m.step_uuid) filter (where m.taken and (m.limit_keys is not null or v_fixed)) as asked,
+               case when v_fixed or bool_or(m.limit_keys is not null) then (select array_agg(place) from told) end as told
         from made m join tasker.tasks t on t.task_uuid = m.task_uuid
         where m.msg_id is not null
         group by t.namespace
@@ -169,9 +175,10 @@ begin
             v_change.inserted_step, v_change.inserted_vt, v_change.inserted_rank, v_change.inserted_lane);
         v_steps := v_steps || coalesce(v_change.taken, '{}');
         v_asked := v_asked || v_change.asked;
+        v_told := v_told || v_change.told;
     end loop;
     if v_asked <> '{}' then
-        select a.admitted into v_admitted from tasker.steps_admit(v_asked, array['enqueued'], v_now) a;
+        select a.admitted into v_admitted from tasker.steps_admit(v_asked, v_told, v_now) a;
         v_steps := array(select u.step from unnest(v_steps) with ordinality as u (step, position)
                          where u.step = any (v_admitted) or u.step <> all (v_asked) order by u.position);
     end if;

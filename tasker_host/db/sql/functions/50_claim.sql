@@ -30,7 +30,7 @@ declare
     v_due boolean;
     v_fixed boolean := exists (select from tasker.limits where is_fixed);
     v_fresh uuid[];              -- now running that did not run before and may be limited: these ask for room
-    v_was text[];                -- and what they were
+    v_told tid[];                -- rows of the history that may be theirs
     v_poison uuid[];             -- steps
     v_gone uuid[];               -- steps that gave up their room
     v_turns uuid[];              -- steps that had come back for room and will not run
@@ -60,12 +60,11 @@ begin
         ), told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'enqueued', 'in_progress', p_now, attempts, p_worker from moved
-            where limit_keys is null and not v_fixed
+            returning ctid as place
         )
-        select array_agg(moved.step_uuid), array_agg(moved.msg_id), array_agg(moved.step_uuid) filter (where limit_keys is not null)
-        into steps, v_busy, v_fresh from moved;
-        v_fresh := case when v_fixed then steps else v_fresh end;
-        v_was := array['enqueued'];
+        select array_agg(moved.step_uuid), array_agg(moved.msg_id), array_agg(moved.step_uuid) filter (where v_fixed or limit_keys is not null),
+               case when v_fixed or bool_or(limit_keys is not null) then (select array_agg(place) from told) end
+        into steps, v_busy, v_fresh, v_told from moved;
         v_stray := case when cardinality(v_busy) is distinct from cardinality(v_messages)
                         then array(select m from unnest(v_messages) m where m <> all (coalesce(v_busy, '{}'))) end;
         v_busy := null;
@@ -116,8 +115,8 @@ begin
                    case when state = 'error' then error end,
                    case when was = 'in_progress' then 'worker_lost' end
             from moved
-            where (was <> state or was = 'in_progress')
-              and (was = 'in_progress' or state <> 'in_progress' or (limit_keys is null and not v_fixed))
+            where was <> state or was = 'in_progress'
+            returning ctid as place
         ), changed as (
             -- A step in error is judged with its whole task, below.
             select task_uuid, count(*) filter (where was = 'waiting_for_retry' and state <> 'cancelled')::int as retries,
@@ -142,10 +141,9 @@ begin
             select task_uuid, old_state, state, p_now from task_moved where old_state <> state
         )
         select (select array_agg(step_uuid) from moved where state = 'in_progress'),
-               (select array_agg(step_uuid order by step_uuid) from moved
+               (select array_agg(step_uuid) from moved
                 where state = 'in_progress' and was <> 'in_progress' and (limit_keys is not null or v_fixed)),
-               (select array_agg(was order by step_uuid) from moved
-                where state = 'in_progress' and was <> 'in_progress' and (limit_keys is not null or v_fixed)),
+               (select array_agg(place) from told),
                (select bool_or(limit_keys is not null) from moved),
                (select array_agg(step_uuid) from moved where state = 'error'),
                (select array_agg(distinct task_uuid) from moved where state = 'error'),
@@ -164,7 +162,7 @@ begin
                      where s.step_uuid = any (v_steps) and s.msg_id = any (v_messages)
                        and s.state in ('enqueued', 'in_progress', 'waiting_for_retry')
                        and not exists (select from moved where moved.step_uuid = s.step_uuid))
-        into steps, v_fresh, v_was, v_limited, v_poison, v_tasks, v_gone, v_turns, v_alien,
+        into steps, v_fresh, v_told, v_limited, v_poison, v_tasks, v_gone, v_turns, v_alien,
              v_alien_rank, v_alien_lane, v_stray, v_busy;
         left_work := v_alien is not null;
         -- Messages of paused tasks keep the time they were just given: until they are resumed, that is for ever.
@@ -194,7 +192,7 @@ begin
         ended := v_done;
     end if;
     if v_fresh is not null then
-        select a.admitted, left_work or a.work_for <> '{}' into v_done, left_work from tasker.steps_admit(v_fresh, v_was, p_now) a;
+        select a.admitted, left_work or a.work_for <> '{}' into v_done, left_work from tasker.steps_admit(v_fresh, v_told, p_now) a;
         steps := array(select u.step from unnest(steps) with ordinality as u (step, position)
                        where u.step = any (v_done) or u.step <> all (v_fresh) order by u.position);
     end if;

@@ -90,9 +90,11 @@ declare
     v_ended uuid[];
     v_fixed boolean := exists (select from tasker.limits where is_fixed);
     v_limited boolean := v_fixed;
-    v_keyed boolean := false;    -- whether some of these steps have business keys, or are of a batch
+    v_gone_keys text[] := '{}';  -- business keys (and batches) of the steps that give up their room
+    v_new_keys text[] := '{}';   -- and of those that are taken
     v_gone uuid[];               -- steps that give up their room
-    v_asked uuid[] := '{}';      -- of v_steps, those that may be limited: they ask for room, and are told of when that is known
+    v_asked uuid[] := '{}';      -- of v_steps, those that may be limited: they ask for room
+    v_told tid[];                -- rows of the history that may be theirs
     v_admitted uuid[];
     v_back text[];               -- namespaces with steps that had waited for room
     v_namespaces text[];         -- of what was accepted
@@ -191,7 +193,8 @@ begin
         ), child_told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'pending', state, v_now, attempts, case when taken then p_worker end
-            from child where state <> 'pending' and not (taken and (limit_keys is not null or v_fixed))
+            from child where state <> 'pending'
+            returning ctid as place
         ), task_moved as (
             update tasker.tasks t
             set steps_done = t.steps_done + d.done, steps_active = t.steps_active + d.active,
@@ -247,7 +250,9 @@ begin
                    as inserted_lane,
                array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
                bool_or(change = 'insert') as leaves_work,
-               bool_or(limit_keys is not null) as limited,
+               array_agg(limit_keys::text) filter (where limit_keys is not null and change not like 'insert%') as gone_keys,
+               array_agg(limit_keys::text) filter (where limit_keys is not null and change = 'insert_taken') as new_keys,
+               case when v_fixed or bool_or(limit_keys is not null) then (select array_agg(place) from child_told) end as told,
                (select array_agg(position) from moved) as accepted,
                (select array_agg(task_uuid) from task_moved
                 where state in ('complete', 'error', 'blocked_by_failures')) as ended
@@ -259,14 +264,16 @@ begin
         v_steps := v_steps || coalesce(v_change.taken, '{}');
         v_accepted := v_change.accepted;
         v_ended := v_change.ended;
-        v_keyed := v_keyed or v_change.limited;
+        v_gone_keys := v_gone_keys || v_change.gone_keys;
+        v_new_keys := v_new_keys || v_change.new_keys;
+        v_told := coalesce(v_change.told, v_told);
         v_namespaces := v_namespaces || v_change.namespace;
         if v_change.leaves_work then
             v_left := v_left || v_change.namespace;
         end if;
     end loop;
 
-    v_limited := v_limited or v_keyed;
+    v_limited := v_limited or v_gone_keys <> '{}' or v_new_keys <> '{}';
 
     -- What does not come with every call is looked for only where it can be.
     if 'failed' = any (p_kind) or 'released' = any (p_kind) then
@@ -300,14 +307,14 @@ begin
     end if;
 
     if v_limited then
-        v_gone := array(select o.step from unnest(p_step) with ordinality as o (step, position) where o.position = any (v_accepted));
+        v_gone := case when cardinality(v_accepted) = cardinality(p_step) then p_step else array(
+            select o.step from unnest(p_step) with ordinality as o (step, position) where o.position = any (v_accepted)) end;
         if v_steps <> '{}' then
-            v_asked := case when v_fixed then v_steps else array(
+            v_asked := case when v_fixed or cardinality(v_new_keys) = cardinality(v_steps) then v_steps else array(
                 select s.step_uuid from unnest(v_steps) with ordinality as u (step, position)
                 join tasker.steps s on s.step_uuid = u.step where s.limit_keys is not null order by u.position) end;
         end if;
-        if v_asked <> '{}' and tasker.limits_handed_on(v_gone, v_asked, p_task, v_namespaces, v_keyed) then
-            perform tasker.steps_taken_tell(v_asked, array['pending'], v_now);
+        if v_asked <> '{}' and tasker.limits_handed_on(v_gone, v_asked, v_gone_keys, v_new_keys, p_task, v_namespaces) then
             v_asked := '{}';
         else
             v_back := tasker.limits_release(v_gone, v_now);
@@ -319,7 +326,7 @@ begin
         end if;
         if v_asked <> '{}' then
             select a.admitted, v_left || a.work_for into v_admitted, v_left
-            from tasker.steps_admit(v_asked, array['pending'], v_now) a;
+            from tasker.steps_admit(v_asked, v_told, v_now) a;
             v_steps := array(select u.step from unnest(v_steps) with ordinality as u (step, position)
                              where u.step = any (v_admitted) or u.step <> all (v_asked) order by u.position);
         end if;
