@@ -20,6 +20,7 @@ from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.publishing import Result
 from tasker_host.domain.result import Failed, StepResult, Succeeded
 from tasker_host.events.message import (
+    HEX2,
     Clock,
     PublisherError,
     check_size,
@@ -27,7 +28,6 @@ from tasker_host.events.message import (
     error_text,
     json_object,
     more_members,
-    random_bits,
 )
 from tasker_host.hooks.publisher import BoundPublisher, EventPublisher, default_payload
 from tasker_host.registry.plan import EventPlan, StepPlan
@@ -187,23 +187,23 @@ class Publication:
         if event.check is not None and (problems := event.check(loads(payload))):
             told = "; ".join(map(str, problems[:MOST_PROBLEMS]))
             raise PublisherError(f"the payload does not fit the schema of '{event.declaration.name}': {told}")
-        step, options, part = self.step, self._options, _CLOCK.look()
-        step_uuid, correlation, attempt = step.step_uuid, step.correlation_id, step.attempt
-        origin = event.origin if step.name == step.template_step else _origin(event, step)
-        above = ""
+        step, options = self.step, self._options
+        step_uuid, correlation = str(step.step_uuid), step.correlation_id
+        if step.name != step.template_step:
+            more = f'{more}"step_name":{dumps(step.name)},'  # workers of a batch have names of their own
+        else:
+            more = f'{more}"step_name":{event.step_name},'
         if step.parent_correlation_id is not None:
-            above = f'"parent_correlation_id":"{step.parent_correlation_id}",'
+            more = f'{more}"parent_correlation_id":"{step.parent_correlation_id}",'
         asked = event.include_step
         whole = f',"step":{self._whole_step()}' if (options.include_step if asked is None else asked) else ""
-        # The id is a uuid7; those of one step are in the order of its declarations. The trace context is that of W3C:
-        # the correlation is the trace, each attempt at a step a span of its own in it.
+        # The trace context of W3C: the correlation is the trace, each attempt at a step a span of its own in it.
+        attempt, span = step.attempt, step_uuid[21:23] + step_uuid[24:]
         message = (
-            f'{{"event_id":"{_CLOCK.prefix}{min(part + len(self.built), 4095):03x}-'
-            f'{random_bits(14) | 0x8000:04x}-{random_bits(48):012x}",{event.head},"payload":{payload},'
-            f'"metadata":{{{more}"task_uuid":"{step.task_uuid}","step_uuid":"{step_uuid}",{origin},'
-            f'"correlation_id":"{correlation}",{above}'
-            f'"traceparent":"00-{correlation.hex}-{attempt & 0xFF:02x}{step_uuid.hex[18:]}-01","attempt":{attempt},'
-            f'"outcome":"{happened}","fired_at":"{_CLOCK.text}","fired_by":{event.fired_by}}}{whole}}}'
+            f'{{"event_id":"{_CLOCK.event_id(step_uuid)}",{event.head},"metadata":{{{more}{event.origin},'
+            f'"task_uuid":"{step.task_uuid!s}","step_uuid":"{step_uuid}","correlation_id":"{correlation!s}",'
+            f'"traceparent":"00-{correlation.hex}-{HEX2[attempt & 0xFF]}{span}-01","attempt":{attempt},'
+            f'"outcome":"{happened}","fired_at":"{_CLOCK.text}"}},"payload":{payload}{whole}}}'
         )
         check_size(message, options.message_max_bytes)
         if event.is_durable:
@@ -306,9 +306,3 @@ def result_of(outcome: Outcome) -> Result:
     if outcome.kind == "succeeded":
         return "success"
     return "permanent_failure" if outcome.retry_after is None else "retryable_failure"
-
-
-def _origin(event: EventPlan, step: Claimed) -> str:
-    # Workers of a batch have names of their own.
-    _, namespace, rest = event.origin.partition(',"namespace":')
-    return f'"step_name":{dumps(step.name)}{namespace}{rest}'

@@ -23,29 +23,37 @@ class PublisherError(Exception):
     """The event cannot be published; the text says why."""
 
 
+HEX2 = [f"{number:02x}" for number in range(0x100)]
+HEX3 = [f"{number:03x}" for number in range(0x1000)]
+"""Looked up, where putting a number into a format would take five times as long."""
+
+
 class Clock:
     """The time and the ids of events, as text. Of many within one millisecond most of it is made once."""
 
+    __slots__ = ("_millisecond", "_number", "_prefix", "text")
+
     def __init__(self) -> None:
         self._millisecond = -1
+        self._number = random.getrandbits(12)
+        self._prefix = ""
         self.text = ""
-        """When it was last looked at, in RFC 3339."""
-        self.prefix = ""
-        """The same in a uuid7: its first 48 bits and its version."""
+        """When the last id was made, in RFC 3339."""
 
-    def look(self) -> int:
-        """Sets the time; how much of the millisecond has passed, in 4096ths."""
+    def event_id(self, step_uuid: str) -> str:
+        """A new uuid7; those of one step are in the order in which they are made.
+
+        After the time to 4096ths of a millisecond come a number that grows with each event, which tells those of this
+        process apart, and the end of the step's uuid, which tells them from those of others: an id is no secret.
+        """
         millisecond, rest = divmod(time.time_ns(), 1_000_000)
         if millisecond != self._millisecond:
             self._millisecond = millisecond
             moment = datetime.fromtimestamp(millisecond / 1000, UTC)
             self.text = moment.isoformat(timespec="milliseconds")
-            self.prefix = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
-        return rest * 512 // 125_000
-
-
-random_bits = random.getrandbits
-"""Mersenne Twister, seeded anew in a fork: an id is no secret."""
+            self._prefix = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
+        self._number = number = (self._number + 1) & 0xFFF
+        return f"{self._prefix}{HEX3[rest * 512 // 125_000]}-8{HEX3[number]}-{step_uuid[24:]}"
 
 
 def json_object(members: Iterable[tuple[str, str]]) -> str:

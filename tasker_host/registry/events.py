@@ -54,7 +54,7 @@ def _plan(template: TaskTemplate, step: StepDefinition, event: EventDeclaration,
         is_fast=event.delivery_mode is not DeliveryMode.DURABLE,
         include_step=event.include_step,
         head=f'"event_name":{dumps(event.name)},"event_version":{dumps(event.version)}',
-        origin=f'"step_name":{dumps(step.name)},"namespace":{dumps(template.namespace_name)},'
-        f'"template_name":{dumps(template.name)}',
-        fired_by=dumps(name),
+        origin=f'"namespace":{dumps(template.namespace_name)},"template_name":{dumps(template.name)},'
+        f'"fired_by":{dumps(name)}',
+        step_name=dumps(step.name),
     )

@@ -36,11 +36,11 @@ class EventPlan:
     is_fast: bool
     include_step: bool | None
     head: str
-    """Of its message, as JSON: name and version."""
+    """Members of its message, as JSON: name and version."""
     origin: str
-    """Of its metadata, as JSON: step and template; the name of the step is that of its template."""
-    fired_by: str
-    """The publisher, as JSON."""
+    """Members of its metadata, as JSON: namespace, template and publisher."""
+    step_name: str
+    """That of the template, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)

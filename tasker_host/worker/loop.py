@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, cast
 from uuid import UUID
@@ -55,6 +56,16 @@ LEAST_PAUSE_SECONDS = 0.002
 
 LAST_REPORT_SECONDS = 5.0
 """After the grace period: how long a stopping worker tries to report what has finished while nothing answers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call on its way: what it reports, how many steps it asks for, whether also from the queues."""
+
+    outcomes: list[Outcome]
+    want: int
+    look: bool
+    answer: asyncio.Task[tuple[Taken | None, list[Outcome]]]
 
 
 class Worker:
@@ -264,26 +275,62 @@ class Worker:
     # The loop ---------------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        while self._stop_at is None or not self._stopped(self._stop_at):
-            if self._recalled:
-                await self._give_up_what_is_lost()
-            if self._checkpoints:
-                await self._save_checkpoints()
-            outcomes, self._outcomes = self._outcomes, []
-            want = self._want()
-            if not outcomes and not (want and self._may_wait()):
-                await self._wait()
-                continue
-            look = want > 0 and self._may_wait()
-            self._bell = self._bell and not look
-            taken, left = await self._calls.take(outcomes, want, look=look)
-            self._outcomes = left + self._outcomes
-            if taken is None:
-                self._bell = True
-            else:
-                self._last_report_at = math.inf
-                self._tell_events(outcomes[: len(outcomes) - len(left)], taken)
-                await self._received(taken, want, looked=look)
+        call: _Call | None = None
+        try:
+            while call is not None or self._stop_at is None or not self._stopped(self._stop_at):
+                if call is None:
+                    if self._recalled:
+                        await self._give_up_what_is_lost()
+                    if self._checkpoints:
+                        await self._save_checkpoints()
+                    call = self._call()
+                if call is None:
+                    await self._wait()
+                else:
+                    call = await self._answered(call)
+        finally:
+            if call is not None:
+                call.answer.cancel()
+
+    def _call(self) -> _Call | None:
+        """Reports what has ended and takes more, if there is any of it."""
+        want = max(0, self._want())
+        look = want > 0 and self._may_wait()
+        if not self._outcomes and not look:
+            return None
+        outcomes, self._outcomes = self._outcomes, []
+        self._bell = self._bell and not look
+        return _Call(outcomes, want, look, asyncio.create_task(self._calls.take(outcomes, want, look=look)))
+
+    async def _answered(self, call: _Call) -> _Call | None:
+        """Begins what a call took; the next call, if it was made meanwhile."""
+        taken, left = await call.answer
+        self._outcomes = left + self._outcomes
+        if taken is None:
+            self._bell = True
+            return None
+        self._last_report_at = math.inf
+        self._received(taken, call)
+        following = None
+        self._reserved += len(taken.steps)
+        try:
+            if self._outcomes and self._stop_at is None and not (self._recalled or self._checkpoints):
+                # The next call goes out before these steps begin: the database does not wait for that.
+                following = self._call()
+                await asyncio.sleep(0)  # it is made,
+                await asyncio.sleep(0)  # and on its way
+            self._tell_events(call.outcomes[: len(call.outcomes) - len(left)], taken)
+            for template_id in {step.template_id for step in taken.steps}:
+                if self._plans.known(template_id) is None:
+                    await self._load(template_id)
+        except BaseException:
+            if following is not None:
+                following.answer.cancel()
+            raise
+        finally:
+            self._reserved -= len(taken.steps)
+        self._start(taken.steps)
+        return following
 
     def _may_wait(self) -> bool:
         """Whether the queues may hold something to take: somebody said so, or it is time to look."""
@@ -296,19 +343,15 @@ class Worker:
         most = max(1, min(self.options.max_claim, (self.slots + 1) // 2))
         return min(most, self.slots - len(self._slots) - self._reserved)
 
-    async def _received(self, taken: Taken, want: int, *, looked: bool) -> None:
+    def _received(self, taken: Taken, call: _Call) -> None:
+        """When to look again, and who else is to look."""
         self._tell(taken)
-        is_full = want > 0 and len(taken.steps) >= want
-        if is_full:
+        if call.want > 0 and len(taken.steps) >= call.want:
             # A full answer says nothing of what it left behind: others may find some of it.
             self._doorbell.ring([work(namespace) for namespace in self.namespaces])
             self._bell = True
         look_at = time.monotonic() + self._pause(taken.next_due_seconds)
-        self._look_at = look_at if looked else min(look_at, self._look_at)
-        for template_id in {step.template_id for step in taken.steps}:
-            if self._plans.known(template_id) is None:
-                await self._load(template_id)
-        self._start(taken.steps)
+        self._look_at = look_at if call.look else min(look_at, self._look_at)
 
     def _tell(self, taken: Taken) -> None:
         """Tells watchers and other workers what a call has changed."""

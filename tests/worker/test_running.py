@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from tasker_host import Failed, Middleware, PermanentError, RetryableError, StepContext, Succeeded, step_handler
+from tasker_host.db.kernel import Outcome, Taken
 from tasker_host.worker import slots
+from tasker_host.worker.calls import Calls
+from tasker_host.worker.loop import Worker
 from tests.support import chain, ended, plugin, results, run_to_end, running_host, submit
 
 NO_WAIT = {"base_ms": 1, "jitter": 0.0}
@@ -345,3 +348,34 @@ async def test_a_failed_result_says_when_it_is_tried_again(dsn):
     ) as host:
         row = await run_to_end(host, "one")
     assert results(row) == {"busy": "served"}
+
+
+async def test_what_has_ended_is_reported_before_the_steps_that_came_with_the_last_answer_begin(dsn, monkeypatch):
+    log: list[str] = []
+
+    class Noting(Calls):
+        async def take(self, outcomes: list[Outcome], want: int, *, look: bool) -> tuple[Taken | None, list[Outcome]]:
+            log.append("reports" if outcomes else "asks")
+            answer = await super().take(outcomes, want, look=look)
+            log.append(f"answer {len(answer[0].steps if answer[0] else ())}")
+            return answer
+
+    start = slots.Slots.start
+
+    def begin(self: slots.Slots, *arguments: Any) -> None:
+        log.append("begins")
+        start(self, *arguments)
+
+    monkeypatch.setattr(Worker, "calls_class", Noting)
+    monkeypatch.setattr(slots.Slots, "start", begin)
+
+    @step_handler("work")
+    async def work() -> None:
+        pass
+
+    steps = "".join(f"\n  - {{name: s{number}, handler: {{callable: work}}}}" for number in range(8))
+    wide = f"name: wide\nnamespace_name: tests\nversion: 1.0.0\nsteps:{steps}"
+    async with running_host(dsn, plugin([work], [wide]), worker__slots=4) as host:
+        assert (await run_to_end(host, "wide"))["status"] == "complete"
+    assert log.count("begins") == 8
+    assert "answer 2 reports begins begins" in " ".join(log)
