@@ -8,10 +8,19 @@ from uuid import UUID
 
 from tasker_host.db.database import Database
 from tasker_host.db.listen import ENDED, STOP, work
-from tasker_host.db.operate import Operated, StepAction, TaskAction, limit_set, steps_operate, tasks_operate
+from tasker_host.db.operate import (
+    Operated,
+    StepAction,
+    TaskAction,
+    limit_set,
+    step_template,
+    steps_operate,
+    tasks_operate,
+)
 from tasker_host.db.queries import limits_list
 from tasker_host.domain.json import dumps
 from tasker_host.errors import IllegalMove, InvalidRequest, Problem, RequestError, StepNotFound, TaskNotFound
+from tasker_host.orchestration.byhand import by_hand
 
 Ring = Callable[[list[str]], None]
 
@@ -76,16 +85,25 @@ class Operations:
         await self._step("reset_for_retry", step, actor, reason)
 
     async def resolve_step(self, step: UUID, *, reason: str, actor: str = ACTOR) -> None:
-        """The step counts as done, without a value. Raises StepNotFound, IllegalMove."""
+        """The step counts as done, without a value; of a decision or an analyzer nothing is made. Raises StepNotFound,
+        IllegalMove."""
         await self._step("resolve_manually", step, actor, reason)
 
     async def complete_step(self, step: UUID, value: Any, *, reason: str, actor: str = ACTOR) -> None:
-        """The step is complete with `value`, as if its handler had returned it. Raises StepNotFound, IllegalMove, and
-        JsonError when the value has no JSON form."""
+        """The step is complete with `value`, as if its handler had returned it, also of a decision or an analyzer.
+
+        Raises StepNotFound, IllegalMove, InvalidRequest for steps that it cannot make, and JsonError for a value that has
+        no JSON form.
+        """
         await self._step("complete_manually", step, actor, reason, dumps(value))
 
     async def _step(self, action: StepAction, step: UUID, actor: str, reason: str, value: str | None = None) -> None:
-        (done,) = await steps_operate(self._database, action, [step], actor=actor, reason=reason, value=value)
+        expand = None
+        if action != "reset_for_retry" and (found := await step_template(self._database, step)) is not None:
+            expand, value = by_hand(*found, value)
+        (done,) = await steps_operate(
+            self._database, action, [step], actor=actor, reason=reason, value=value, expand=expand
+        )
         if done.refused is not None:
             raise _step_refusal(action, step, done)
         self._ring([ENDED, STOP, *(work(namespace) for namespace in done.work_for)])
@@ -162,6 +180,11 @@ def _step_refusal(action: str, step: UUID, done: Operated) -> RequestError:
             return StepNotFound(f"no step {step}")
         case "task_over":
             return IllegalMove(f"the task of step {step} is over; run it again from that step instead")
+        case "decided":
+            return IllegalMove(
+                f"step {step} is {done.from_state}, and what it chose is made:"
+                " run the task again from it to choose anew"
+            )
         case _:
             return IllegalMove(f"step {step} is {done.from_state}: {action} is for a step in error")
 
