@@ -92,7 +92,7 @@ class Operations:
     async def complete_step(self, step: UUID, value: Any, *, reason: str, actor: str = ACTOR) -> None:
         """The step is complete with `value`, as if its handler had returned it, also of a decision or an analyzer.
 
-        Raises StepNotFound, IllegalMove, InvalidRequest for steps that it cannot make, and JsonError for a value that has
+        Raises StepNotFound, IllegalMove, InvalidRequest for steps it cannot make, and JsonError for a value that has
         no JSON form.
         """
         await self._step("complete_manually", step, actor, reason, dumps(value))
