@@ -129,7 +129,13 @@ begin
                 || case json_typeof(v_value) when 'string' then v_value #>> '{}' else tasker.canonical_json(v_value) end;
             v_rest := substr(v_rest, regexp_instr(v_rest, v_field, 1, 1, 1));
         end loop;
-        v_keys := coalesce(v_keys, '{}') || jsonb_build_object(v_said.name, format('key:%s:%s%s', p_namespace, v_key, v_rest));
+        v_key := format('key:%s:%s%s', p_namespace, v_key, v_rest);
+        if octet_length(v_key) > 1000 then
+            raise check_violation using
+                message = format('context gives a concurrency_key of %s bytes, more than the 1,000 allowed', octet_length(v_key)),
+                hint = format('the template has the concurrency_key %s', v_said.expression);
+        end if;
+        v_keys := coalesce(v_keys, '{}') || jsonb_build_object(v_said.name, v_key);
     end loop;
     return v_keys;
 end

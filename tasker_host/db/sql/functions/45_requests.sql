@@ -116,7 +116,7 @@ declare
     v_wrong text;
 begin
     perform tasker.own_clock();
-    select t.template_id, t.version, t.identity_strategy, t.has_input_schema, t.content into v_template
+    select t.template_id, t.version, t.identity_strategy, t.unique_for, t.has_input_schema, t.content into v_template
     from tasker.templates t
     where t.namespace = task_submit.namespace and t.name = task_submit.name
       and (task_submit.version is null or t.version = task_submit.version)
@@ -164,7 +164,11 @@ begin
     if not (v_summary -> 'created' ->> 0)::boolean then
         raise unique_violation using
             message = format('a task of %s/%s %s with this identity already exists', namespace, name, v_template.version),
-            hint = 'change the context, give another idempotency_key, or set identity_strategy: always_unique in the template',
+            hint = case v_template.unique_for when 'running' then 'wait until that task is over, '
+                        else coalesce(format('wait until that task is %s seconds old, ', nullif(v_template.unique_for, 'forever')), '') end
+                   || case when idempotency_key is null
+                           then 'change the context, give an idempotency_key, or set identity_strategy: always_unique in the template'
+                           else 'give another idempotency_key' end,
             schema = 'tasker', table = 'tasks', constraint = 'tasks_identity';
     end if;
     if v_template.has_input_schema then
