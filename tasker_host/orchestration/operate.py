@@ -112,7 +112,7 @@ class Operations:
         paused: bool | None = False,
     ) -> None:
         """Set what `key` (`namespace:{name}`, `handler:{callable}`, `key:{namespace}:{value}`) allows, at once and for
-        every host; `paused` None leaves that as it is. With nothing given the limit is removed. Raises InvalidRequest."""
+        every host; `paused` None: as it is. With nothing given the limit is removed. Raises InvalidRequest."""
         problems = key_problems(key) + limit_problems(max_running, per_second, burst)
         if problems:
             raise InvalidRequest("the limit is not valid", problems)
