@@ -47,7 +47,7 @@ from tasker_host.runtime.health import Finding, Health, Status
 from tasker_host.runtime.supervise import Supervisor
 from tasker_host.worker.builtin import own_plugin
 from tasker_host.worker.loop import Worker
-from tasker_host.worker.options import WorkerOptions
+from tasker_host.worker.options import worker_options
 from tasker_host.worker.owed import OwedEvents
 
 if TYPE_CHECKING:
@@ -292,24 +292,9 @@ class Host:
         await self.worker.run()
 
     def _new_worker(self, namespaces: list[str]) -> Worker:
-        settings = self.config.settings
         return self.worker_class(
             self._worker_id,
-            WorkerOptions(
-                mode=settings.worker.mode,
-                slots=settings.worker.slots,
-                max_claim=settings.worker.max_claim,
-                lease=timedelta(seconds=settings.worker.lease_seconds),
-                poll_interval_seconds=settings.worker.poll_interval_seconds,
-                shutdown_grace_seconds=settings.worker.shutdown_grace_seconds,
-                result_max_bytes=settings.limits.result_max_bytes,
-                max_blocked_seconds=settings.worker.max_blocked_seconds,
-                tags=settings.worker.tags,
-                min_slots=settings.worker.min_slots,
-                max_slots=settings.worker.max_slots,
-                shed_percent=settings.worker.shed_percent,
-                shed_warn_percent=settings.worker.shed_warn_percent,
-            ),
+            worker_options(self.config.settings),
             database=self.database,
             listen_database=self.opened.listen_database,
             doorbell=self.doorbell,
