@@ -114,7 +114,7 @@ async def test_sql_and_python_make_the_same_identity(connection, context, key):
 )
 async def test_a_context_that_no_task_may_have_is_refused(connection, context, message):
     with pytest.raises((asyncpg.CheckViolationError, asyncpg.NumericValueOutOfRangeError)) as refused:
-        await connection.execute("select tasker.context_check($1)", context)
+        await connection.execute("select tasker.context_check($1, 1048576, 64)", context)
     assert refused.value.message == message
 
 
@@ -128,13 +128,18 @@ async def test_a_context_that_no_task_may_have_is_refused(connection, context, m
     ],
 )
 async def test_a_context_at_its_limits_is_not(connection, context):
-    await connection.execute("select tasker.context_check($1)", context)
+    await connection.execute("select tasker.context_check($1, 1048576, 64)", context)
 
 
-def test_the_limits_in_sql_are_those_that_hosts_ship_with():
+async def test_the_limits_in_sql_are_those_that_hosts_ship_with_until_one_says_otherwise(connection):
     settings = load(environ={}, env="production").settings
-    assert (settings.limits.context_max_bytes, settings.limits.context_max_depth) == (1_048_576, 64)
-    assert settings.worker.aging_interval_seconds == 300
+    told = await connection.fetchrow("select * from tasker.host_settings")
+    assert (told["context_max_bytes"], told["context_max_depth"], told["aging_interval"].total_seconds()) == (
+        settings.limits.context_max_bytes,
+        settings.limits.context_max_depth,
+        settings.worker.aging_interval_seconds,
+    )
+    assert told["event_driven_until"] is None
 
 
 KEYED = {
