@@ -170,8 +170,8 @@ begin
     if not (v_summary -> 'created' ->> 0)::boolean then
         raise unique_violation using
             message = format('a task of %s/%s %s with this identity already exists', namespace, name, v_template.version),
-            hint = case v_template.unique_for when 'running' then 'wait until that task is over, '
-                        else coalesce(format('wait until that task is %s seconds old, ', nullif(v_template.unique_for, 'forever')), '') end
+            hint = case v_template.unique_for when 'forever' then '' when 'running' then 'wait until that task is over, '
+                        else coalesce('wait until that task is ' || v_template.unique_for || ' seconds old, ', '') end
                    || case when idempotency_key is null
                            then 'change the context, give an idempotency_key, or set identity_strategy: always_unique in the template'
                            else 'give another idempotency_key' end,
