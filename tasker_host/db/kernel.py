@@ -80,7 +80,7 @@ class Taken:
     relayed: bool = False
     """Whether a relay got a durable event by this call."""
     final: list[UUID] = field(default_factory=list)
-    """Steps that were to be tried again and will not be, as their task is over: their events are owed, none were sent."""
+    """Steps that were to be tried again and will not be, as their task is over: their events are owed, not sent."""
 
 
 class Checkpointed(NamedTuple):

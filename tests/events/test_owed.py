@@ -1,4 +1,4 @@
-"""Failures that were to be tried again and will not be, as their task was over when they came: told as what they are."""
+"""Failures that were to be tried again and will not be, as their task was over by then: told as what they are."""
 
 from __future__ import annotations
 
