@@ -402,10 +402,10 @@ class Worker:
         self._rouse()
 
     def _tell_events(self, outcomes: Sequence[Outcome], taken: Taken) -> None:
-        """Of these outcomes, which were reported, those that counted."""
-        superseded = set(taken.superseded)
+        """Of these outcomes, which were reported, those that counted as they were meant."""
+        otherwise = {*taken.superseded, *taken.final}
         for outcome in outcomes:
-            if outcome.telling is not None and outcome.step_uuid not in superseded:
+            if outcome.telling is not None and outcome.step_uuid not in otherwise:
                 self._events.accepted(cast("Publication", outcome.telling))
 
     async def _instead(self, outcome: Outcome, refused: Failed) -> Outcome:
