@@ -57,7 +57,7 @@ async def test_an_edited_migration_is_refused_and_named(database, monkeypatch):
 
 
 def test_every_migration_has_a_number_of_its_own():
-    versions = [migration.version for migration in migrate.migrations()]
+    versions = [migration.version for migration in migrations()]
     assert versions == sorted(set(versions))
 
 
