@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -59,7 +59,7 @@ class _Call:
     outcomes: list[Outcome]
     want: int
     look: bool
-    answer: asyncio.Task[tuple[Taken | None, list[Outcome]]]
+    answer: Awaitable[tuple[Taken | None, list[Outcome]]]
 
 
 class Worker:
@@ -109,8 +109,8 @@ class Worker:
         self._checkpoints: list[tuple[Claimed, str]] = []
         self._recalled = False
         self._waiter: asyncio.Future[None] | None = None
-        self._calling: asyncio.Task[tuple[Taken | None, list[Outcome]]] | None = None
-        """The last call, which is the only one that may be on its way."""
+        self._ahead: asyncio.Future[tuple[Taken | None, list[Outcome]]] | None = None
+        """The last call that was made ahead, the only one that may still be on its way at the end."""
         self._stop_at: float | None = None
         self._last_report_at = math.inf
         self._unserved: set[tuple[int, str]] = set()
@@ -264,12 +264,12 @@ class Worker:
                 else:
                     call = await self._answered(call)
         finally:
-            if self._calling is not None:
-                self._calling.cancel()
-                await asyncio.gather(self._calling, return_exceptions=True)
+            if self._ahead is not None:
+                self._ahead.cancel()
+                await asyncio.gather(self._ahead, return_exceptions=True)
 
-    def _call(self) -> _Call | None:
-        """Reports what has ended and takes more, if there is any of it."""
+    def _call(self, *, ahead: bool = False) -> _Call | None:
+        """Reports what has ended and takes more, if there is any of it; `ahead`: nobody waits for it yet."""
         want = self._capacity.room if self._stop_at is None else 0
         look = want > 0 and not self._capacity.is_shedding and self._outlook.is_due
         if not self._outcomes and not look:
@@ -277,8 +277,10 @@ class Worker:
         outcomes, self._outcomes = self._outcomes, []
         if look:
             self._outlook.looks()
-        self._calling = asyncio.create_task(self._calls.take(outcomes, want, look=look), name="tasker-call")
-        return _Call(outcomes, want, look, self._calling)
+        answer: Awaitable[tuple[Taken | None, list[Outcome]]] = self._calls.take(outcomes, want, look=look)
+        if ahead:
+            answer = self._ahead = asyncio.ensure_future(answer)
+        return _Call(outcomes, want, look, answer)
 
     async def _answered(self, call: _Call) -> _Call | None:
         """Begins what a call took; the next call, if it was made meanwhile."""
@@ -294,7 +296,7 @@ class Worker:
         try:
             if self._outcomes and self._stop_at is None and not (self._recalled or self._checkpoints):
                 # The next call goes out before these steps begin: the database does not wait for that.
-                following = self._call()
+                following = self._call(ahead=True)
                 await asyncio.sleep(0)  # it is made,
                 await asyncio.sleep(0)  # and on its way
             self._tell_events(call.outcomes[: len(call.outcomes) - len(left)], taken)
