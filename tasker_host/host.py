@@ -20,13 +20,14 @@ from tasker_host.config import Config
 from tasker_host.db.database import Database
 from tasker_host.db.embedded import EmbeddedServer
 from tasker_host.db.kernel import NOBODY, Claimed, Taker
-from tasker_host.db.listen import ENDED, EVENTS, REQUESTS, Doorbell, Listener, work
+from tasker_host.db.listen import ENDED, EVENTS, FAST_EVENTS, REQUESTS, Doorbell, Listener, work
 from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
 from tasker_host.events.build import EventOptions
 from tasker_host.events.hub import PLUGIN_FAILED, Events
 from tasker_host.events.relays import Relays
+from tasker_host.events.share import Share
 from tasker_host.events.tasks import TaskNews
 from tasker_host.handlers.bound import bind
 from tasker_host.hooks.relay import Relay
@@ -37,6 +38,7 @@ from tasker_host.orchestration.operate import Operations
 from tasker_host.orchestration.requests import RequestQueue
 from tasker_host.orchestration.submit import Submissions
 from tasker_host.orchestration.sweep import Sweeper, sweep_options
+from tasker_host.orchestration.told import keep_telling_event_driven, tell_event_driven, tell_settings
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
 from tasker_host.plugins.candidate import host_version
@@ -47,7 +49,7 @@ from tasker_host.runtime.health import Finding, Health, Status
 from tasker_host.runtime.supervise import Supervisor
 from tasker_host.worker.builtin import own_plugin
 from tasker_host.worker.loop import Worker
-from tasker_host.worker.options import WorkerOptions
+from tasker_host.worker.options import worker_options
 from tasker_host.worker.owed import OwedEvents
 
 if TYPE_CHECKING:
@@ -231,6 +233,12 @@ class Host:
     async def _start_events(self) -> None:
         """The fast path; it ends after the worker, and before what plugins opened for their subscribers."""
         self.events.bus.start()
+        share = self.config.settings.events.share
+        if share.enabled:
+            self.events.share = Share(self.database, self.events.bus.hear, queue_size=share.queue_size)
+            self.events.share.start()
+            if self.config.settings.worker.mode == "polling":
+                log.warning("events of other hosts are not heard", because="worker.mode = polling listens to nothing")
         self._stack.push_async_callback(self._stop_events)
         for plugin in self.roster.faulty():
             told = {"plugin": plugin.name, "status": str(plugin.status), "faults": [str(f) for f in plugin.faults]}
@@ -238,7 +246,7 @@ class Host:
 
     async def _stop_events(self) -> None:
         await self._news.tell()
-        await self.events.bus.close(drain_seconds=self.config.settings.events.drain_seconds)
+        await self.events.close(drain_seconds=self.config.settings.events.drain_seconds)
 
     async def _start_loops(self) -> None:
         supervisor = self._supervisor
@@ -246,6 +254,10 @@ class Host:
         supervisor.start("doorbell", self.doorbell.run)
         supervisor.start("watch", self.watch.run)
         if self._with_worker:
+            await tell_settings(self.database, submit_options(self.config.settings))
+            if self.config.settings.worker.mode == "event_driven":
+                await tell_event_driven(self.database)  # before the first look of the worker
+                supervisor.start("told", lambda: keep_telling_event_driven(self.database))
             supervisor.start("requests", self._requests.run)
             await self.relays.bind()
             self._stack.push_async_callback(self.relays.stop)
@@ -253,7 +265,9 @@ class Host:
             self.relays.start(supervisor)
         if self.config.settings.worker.mode != "polling":
             channels = [ENDED, REQUESTS, *([EVENTS] if self.relays.loops else [])]
-            listener = Listener(self.opened.listen_database, channels, self._heard, own=self.doorbell)
+            share = self.events.share
+            read = {} if share is None else {FAST_EVENTS: share.hear}
+            listener = Listener(self.opened.listen_database, channels, self._heard, own=self.doorbell, read=read)
             supervisor.start("listener", listener.run)
         if self.opened.server is not None:
             server = self.opened.server
@@ -292,24 +306,9 @@ class Host:
         await self.worker.run()
 
     def _new_worker(self, namespaces: list[str]) -> Worker:
-        settings = self.config.settings
         return self.worker_class(
             self._worker_id,
-            WorkerOptions(
-                mode=settings.worker.mode,
-                slots=settings.worker.slots,
-                max_claim=settings.worker.max_claim,
-                lease=timedelta(seconds=settings.worker.lease_seconds),
-                poll_interval_seconds=settings.worker.poll_interval_seconds,
-                shutdown_grace_seconds=settings.worker.shutdown_grace_seconds,
-                result_max_bytes=settings.limits.result_max_bytes,
-                max_blocked_seconds=settings.worker.max_blocked_seconds,
-                tags=settings.worker.tags,
-                min_slots=settings.worker.min_slots,
-                max_slots=settings.worker.max_slots,
-                shed_percent=settings.worker.shed_percent,
-                shed_warn_percent=settings.worker.shed_warn_percent,
-            ),
+            worker_options(self.config.settings),
             database=self.database,
             listen_database=self.opened.listen_database,
             doorbell=self.doorbell,

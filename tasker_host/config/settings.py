@@ -276,6 +276,11 @@ class EventRetentionSettings(_Section):
     consumed_max_age_days: Days = Field(description="What consumers remember to have done; 0: for ever.")
 
 
+class ShareSettings(_Section):
+    enabled: bool = Field(description="Whether subscribers hear the fast events of other hosts, and they ours.")
+    queue_size: int = Field(ge=1, le=1_000_000, description="Events that wait to be sent at most.")
+
+
 class EventsSettings(_Section):
     message_max_bytes: int = Field(ge=1_024, le=268_435_456, description="One event, as compact JSON.")
     include_step: bool = Field(description="Whether events carry the whole context of their step.")
@@ -288,6 +293,7 @@ class EventsSettings(_Section):
     bindings: Annotated[tuple[BindingSettings, ...], Field(strict=False)] = Field(
         description="More queues that durable events go to."
     )
+    share: ShareSettings = Field(description="Fast events of other hosts.")
     relays: RelaysSettings = Field(description="What carries durable events out.")
     retention: EventRetentionSettings = Field(description="What is taken away by its age.")
 

@@ -180,8 +180,8 @@ def cursor_ranges(total_items: int, batch_size: int, *, max_batches: int | None 
 
     When that would be more than `max_batches`, the batches are made larger. Raises ValueError.
     """
-    most = 1 if max_batches is None else max_batches
-    for name, number in (("total_items", total_items), ("batch_size", batch_size), ("max_batches", most)):
+    given: dict[str, object] = {"total_items": total_items, "batch_size": batch_size, "max_batches": max_batches or 1}
+    for name, number in given.items():
         if not isinstance(number, int) or isinstance(number, bool):
             raise ValueError(f"{name} must be a whole number (got {_shown(number)})")
     if total_items < 0:

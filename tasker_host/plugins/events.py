@@ -39,6 +39,9 @@ def subscriber_problems(subscriber: Subscriber) -> Iterator[str]:
         yield f"{where}: receive must be a function (got {receive!r:.80})"
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST_QUEUED:
         yield f"{where}: queue_size must be a whole number from 1 to {MOST_QUEUED} (got {size!r})"
+    own_only: Any = subscriber.own_only
+    if not isinstance(own_only, bool):
+        yield f"{where}: own_only must be True or False (got {own_only!r:.80})"
     if not isinstance(patterns, list | tuple | set | frozenset):
         yield f"{where}: events must be a list of patterns (got {patterns!r:.80})"
         return

@@ -242,7 +242,7 @@ class KitWorker(Worker):
         super()._rouse()
 
     async def _wait(self) -> None:
-        if self.is_idle and not self._bell and not self._reserved:
+        if self.is_idle and not self._outlook.bell and not self._capacity.promised:
             self.quiet.set()
         try:
             await super()._wait()

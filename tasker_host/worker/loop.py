@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,11 +29,12 @@ from tasker_host.errors import DatabaseUnavailable
 from tasker_host.events.hub import Events
 from tasker_host.hooks.records import Classifier, Middleware
 from tasker_host.worker.calls import Calls
+from tasker_host.worker.capacity import Capacity
 from tasker_host.worker.execute import error_json, released
 from tasker_host.worker.lease import LeaseKeeper
 from tasker_host.worker.options import Plans, WorkerCounts, WorkerOptions
+from tasker_host.worker.outlook import Outlook
 from tasker_host.worker.pulse import Pulse
-from tasker_host.worker.scale import next_slots
 from tasker_host.worker.slots import Slots
 from tasker_host.worker.transaction import StepTransaction
 
@@ -48,12 +48,6 @@ log = structlog.get_logger("tasker.worker")
 UNSERVED_SECONDS = 1.0
 """How long a step that no handler here serves is kept from everybody, so that it holds up none of those that are."""
 
-YIELD_SECONDS = 0.1
-"""How much later this worker looks for what comes due while there are such steps: whoever has a handler is first."""
-
-LEAST_PAUSE_SECONDS = 0.002
-"""Between two looks at something that is due but held by somebody else at the moment."""
-
 LAST_REPORT_SECONDS = 5.0
 """After the grace period: how long a stopping worker tries to report what has finished while nothing answers it."""
 
@@ -65,7 +59,7 @@ class _Call:
     outcomes: list[Outcome]
     want: int
     look: bool
-    answer: asyncio.Task[tuple[Taken | None, list[Outcome]]]
+    answer: Awaitable[tuple[Taken | None, list[Outcome]]]
 
 
 class Worker:
@@ -113,11 +107,10 @@ class Worker:
         self._outcomes: list[Outcome] = []
         self._events = events
         self._checkpoints: list[tuple[Claimed, str]] = []
-        self._reserved = 0
-        self._bell = True
         self._recalled = False
-        self._look_at = 0.0
         self._waiter: asyncio.Future[None] | None = None
+        self._ahead: asyncio.Future[tuple[Taken | None, list[Outcome]]] | None = None
+        """The last call that was made ahead, the only one that may still be on its way at the end."""
         self._stop_at: float | None = None
         self._last_report_at = math.inf
         self._unserved: set[tuple[int, str]] = set()
@@ -131,9 +124,8 @@ class Worker:
             on_connected=on_connected,
             instead=self._instead,
         )
-        self.slots = options.slots
-        self._ran: list[int] = []
-        self._warned = False
+        self._capacity = Capacity(options, self._slots.__len__, worker=worker_id)
+        self._outlook = Outlook(None if options.mode == "event_driven" else options.poll_interval_seconds)
 
     # What others may call ---------------------------------------------------------------------------------------------
 
@@ -151,15 +143,14 @@ class Worker:
         return self._slots.abandoned_threads
 
     @property
-    def is_shedding(self) -> bool:
-        """Whether it takes nothing more from the queues, because too many of its slots are in use."""
-        return len(self._slots) * 100 >= self.slots * self.options.shed_percent
+    def slots(self) -> int:
+        return self._capacity.slots
 
     @property
     def state(self) -> str:
         if self._stop_at is not None:
             return "draining"
-        return "shedding" if self.is_shedding and self.options.shed_percent < 100 else "running"
+        return "shedding" if self._capacity.is_shedding and self._capacity.may_shed else "running"
 
     @property
     def unserved(self) -> list[tuple[int, str]]:
@@ -168,29 +159,12 @@ class Worker:
 
     def beat(self, saturation: float) -> None:
         """Once in a while: more or fewer slots, by what has run; `saturation` is that of the database's connections."""
-        self._ran.append(len(self._slots))
-        used = 100 * len(self._slots) // self.slots
-        if used >= self.options.shed_warn_percent and not self._warned:
-            log.warning("slots nearly all in use", running=len(self._slots), slots=self.slots, worker=self.id)
-        self._warned = used >= self.options.shed_warn_percent
-        if not (self.options.min_slots and self.options.max_slots):
-            return
-        running, self._ran = max(self._ran), []
-        slots = next_slots(
-            self.slots,
-            running,
-            minimum=self.options.min_slots,
-            maximum=self.options.max_slots,
-            saturation=saturation,
-        )
-        if slots != self.slots:
-            log.info("slots changed", before=self.slots, slots=slots, running=running, worker=self.id)
-            self.slots = slots
+        if self._capacity.beat(saturation):
             self._rouse()
 
     def wake(self) -> None:
         """There may be work: look at once."""
-        self._bell = True
+        self._outlook.bell = True
         self._rouse()
 
     def heard(self, channel: str) -> None:
@@ -204,14 +178,15 @@ class Worker:
     def reserve(self, steps: Mapping[str, int]) -> Taker:
         """Room for so many steps by namespace, kept until `given`; NOBODY when there is not enough."""
         want = sum(steps.values())
-        if not self.connected or self.is_shedding or want > self._want() or not steps.keys() <= set(self.namespaces):
+        has_room = self.connected and self._stop_at is None and want <= self._capacity.room
+        if not has_room or self._capacity.is_shedding or not steps.keys() <= set(self.namespaces):
             return NOBODY
-        self._reserved += want
-        return Taker(self.id, self.namespaces, want, self.options.lease, look=self._may_wait(), tags=self._tags)
+        self._capacity.promise(want)
+        return Taker(self.id, self.namespaces, want, self.options.lease, look=self._outlook.is_due, tags=self._tags)
 
     def given(self, taker: Taker, steps: list[Claimed]) -> None:
         """Runs `steps`, which are leased to this worker; ends the reservation."""
-        self._reserved = max(0, self._reserved - taker.want)  # another worker may have been started since
+        self._capacity.keep(taker.want)
         self._start(steps)
         self._rouse()
 
@@ -289,72 +264,68 @@ class Worker:
                 else:
                     call = await self._answered(call)
         finally:
-            if call is not None:
-                call.answer.cancel()
+            if self._ahead is not None:
+                self._ahead.cancel()
+                await asyncio.gather(self._ahead, return_exceptions=True)
 
-    def _call(self) -> _Call | None:
-        """Reports what has ended and takes more, if there is any of it."""
-        want = max(0, self._want())
-        look = want > 0 and self._may_wait()
+    def _call(self, *, ahead: bool = False) -> _Call | None:
+        """Reports what has ended and takes more, if there is any of it; `ahead`: nobody waits for it yet."""
+        want = self._capacity.room if self._stop_at is None else 0
+        look = want > 0 and not self._capacity.is_shedding and self._outlook.is_due
         if not self._outcomes and not look:
             return None
         outcomes, self._outcomes = self._outcomes, []
-        self._bell = self._bell and not look
-        return _Call(outcomes, want, look, asyncio.create_task(self._calls.take(outcomes, want, look=look)))
+        if look:
+            self._outlook.looks()
+        answer: Awaitable[tuple[Taken | None, list[Outcome]]] = self._calls.take(outcomes, want, look=look)
+        if ahead:
+            answer = self._ahead = asyncio.ensure_future(answer)
+        return _Call(outcomes, want, look, answer)
 
     async def _answered(self, call: _Call) -> _Call | None:
         """Begins what a call took; the next call, if it was made meanwhile."""
         taken, left = await call.answer
         self._outcomes = left + self._outcomes
         if taken is None:
-            self._bell = True
+            self._outlook.bell = True
             return None
         self._last_report_at = math.inf
         self._received(taken, call)
         following = None
-        self._reserved += len(taken.steps)
+        self._capacity.promise(len(taken.steps))
         try:
             if self._outcomes and self._stop_at is None and not (self._recalled or self._checkpoints):
                 # The next call goes out before these steps begin: the database does not wait for that.
-                following = self._call()
+                following = self._call(ahead=True)
                 await asyncio.sleep(0)  # it is made,
                 await asyncio.sleep(0)  # and on its way
             self._tell_events(call.outcomes[: len(call.outcomes) - len(left)], taken)
+            self._tell(taken)
             for template_id in {step.template_id for step in taken.steps}:
                 if self._plans.known(template_id) is None:
                     await self._load(template_id)
-        except BaseException:
-            if following is not None:
-                following.answer.cancel()
-            raise
         finally:
-            self._reserved -= len(taken.steps)
+            self._capacity.keep(len(taken.steps))
         self._start(taken.steps)
         return following
 
-    def _may_wait(self) -> bool:
-        """Whether the queues may hold something to take: somebody said so, or it is time to look."""
-        return not self.is_shedding and (self._bell or time.monotonic() >= self._look_at)
-
-    def _want(self) -> int:
-        if self._stop_at is not None:
-            return 0
-        # Two calls' worth of steps alternate: one half runs while the other is being recorded.
-        most = max(1, min(self.options.max_claim, (self.slots + 1) // 2))
-        return min(most, self.slots - len(self._slots) - self._reserved)
-
     def _received(self, taken: Taken, call: _Call) -> None:
         """When to look again, and who else is to look."""
-        self._tell(taken)
+        self._share(taken)
         if call.want > 0 and len(taken.steps) >= call.want:
             # A full answer says nothing of what it left behind: others may find some of it.
             self._doorbell.ring([work(namespace) for namespace in self.namespaces])
-            self._bell = True
-        look_at = time.monotonic() + self._pause(taken.next_due_seconds)
-        self._look_at = look_at if call.look else min(look_at, self._look_at)
+            self._outlook.bell = True
+        self._outlook.answered(taken.next_due_seconds, looked=call.look, yields=bool(self._unserved))
+
+    def _share(self, taken: Taken) -> None:
+        """Tells other workers of what is left for them."""
+        if taken.left:
+            self._doorbell.ring([work(namespace) for namespace in taken.left])
+            self._outlook.bell = True
 
     def _tell(self, taken: Taken) -> None:
-        """Tells watchers and other workers what a call has changed."""
+        """Tells those who wait for it what a call has changed; its events are told before that."""
         for step_uuid in taken.superseded:
             self.counts.superseded += 1
             log.warning("outcome came too late, nothing changed", step=str(step_uuid), worker=self.id)
@@ -363,19 +334,6 @@ class Worker:
             self._doorbell.ring([ENDED])
         if taken.relayed:
             self._on_relayed()
-        if taken.left:
-            self._doorbell.ring([work(namespace) for namespace in taken.left])
-            self._bell = True
-
-    def _pause(self, next_due_seconds: float | None) -> float:
-        # Jitter keeps many workers from asking at the same instant; a known due time is kept exactly.
-        pause = math.inf
-        if self.options.mode != "event_driven":
-            pause = self.options.poll_interval_seconds * random.uniform(0.75, 1.0)  # noqa: S311 - jitter, not a secret
-        if next_due_seconds is None:
-            return pause
-        late = YIELD_SECONDS if self._unserved else 0.0
-        return min(pause, max(LEAST_PAUSE_SECONDS, next_due_seconds) + late)
 
     def _start(self, steps: list[Claimed]) -> None:
         self.counts.claimed += len(steps)
@@ -440,15 +398,16 @@ class Worker:
     def _committed(self, outcome: Outcome, taken: Taken) -> None:
         if not taken.superseded:
             self.counts.succeeded += 1
+        self._share(taken)
         self._tell_events([outcome], taken)
         self._tell(taken)
         self._rouse()
 
     def _tell_events(self, outcomes: Sequence[Outcome], taken: Taken) -> None:
-        """Of these outcomes, which were reported, those that counted."""
-        superseded = set(taken.superseded)
+        """Of these outcomes, which were reported, those that counted as they were meant."""
+        otherwise = {*taken.superseded, *taken.final}
         for outcome in outcomes:
-            if outcome.telling is not None and outcome.step_uuid not in superseded:
+            if outcome.telling is not None and outcome.step_uuid not in otherwise:
                 self._events.accepted(cast("Publication", outcome.telling))
 
     async def _instead(self, outcome: Outcome, refused: Failed) -> Outcome:
@@ -469,7 +428,7 @@ class Worker:
         if ours is None:
             # Saved or not: to save it again does no harm.
             self._checkpoints = saved + self._checkpoints
-            self._bell = True
+            self._outlook.bell = True
             return
         for step, value in saved:
             if step.step_uuid not in ours:
@@ -487,7 +446,7 @@ class Worker:
         lost = await self._calls.renew(self._slots.held())
         self._recalled = lost is None
         if lost is None:
-            self._bell = True
+            self._outlook.bell = True
         else:
             self._slots.stop("lost", lost)
 
@@ -497,7 +456,8 @@ class Worker:
         """Until roused, or until it is time to look."""
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        until = self._look_at if self._want() and not self.is_shedding else math.inf
+        may_look = self._stop_at is None and self._capacity.room and not self._capacity.is_shedding
+        until = self._outlook.look_at if may_look else math.inf
         if self._stop_at is not None:
             over = time.monotonic() >= self._stop_at
             until = min(until, self._last_report_at if over else self._stop_at)
@@ -528,4 +488,4 @@ class Worker:
 
     @property
     def _holds_something(self) -> bool:
-        return bool(len(self._slots) or self._outcomes or self._checkpoints or self._reserved)
+        return bool(len(self._slots) or self._outcomes or self._checkpoints or self._capacity.promised)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from tasker_host.config.settings import Settings
 from tasker_host.registry.plan import StepPlan
 
 
@@ -31,6 +32,26 @@ class WorkerOptions:
     """How long leases are kept for a worker whose interpreter is held; 0: no longer than they last."""
     tags: tuple[str, ...] = ()
     """With tags it takes only steps that ask for a subset of them; without, everything."""
+
+
+def worker_options(settings: Settings) -> WorkerOptions:
+    """As they are configured."""
+    worker = settings.worker
+    return WorkerOptions(
+        mode=worker.mode,
+        slots=worker.slots,
+        max_claim=worker.max_claim,
+        lease=timedelta(seconds=worker.lease_seconds),
+        poll_interval_seconds=worker.poll_interval_seconds,
+        shutdown_grace_seconds=worker.shutdown_grace_seconds,
+        result_max_bytes=settings.limits.result_max_bytes,
+        max_blocked_seconds=worker.max_blocked_seconds,
+        tags=worker.tags,
+        min_slots=worker.min_slots,
+        max_slots=worker.max_slots,
+        shed_percent=worker.shed_percent,
+        shed_warn_percent=worker.shed_warn_percent,
+    )
 
 
 class Plans(Protocol):

@@ -52,6 +52,7 @@ def test_records_classes_and_instances_are_given(install, roster):
         (hooks(subscribers="[Subscriber('s', [5], hear)]"), "must be text (got 5)"),
         (hooks(subscribers="[Subscriber('s', ['a.b'], hear, queue_size=0)]"), "queue_size must be a whole number"),
         (hooks(subscribers="[Subscriber('s', ['a.b'], hear, queue_size=True)]"), "queue_size must be a whole number"),
+        (hooks(subscribers="[Subscriber('s', ['a.b'], hear, own_only='no')]"), "own_only must be True or False"),
     ],
 )
 def test_what_is_wrong_is_the_plugins_fault_and_all_it_gave_is_dropped(install, roster, source, told):
