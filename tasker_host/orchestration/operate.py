@@ -18,8 +18,10 @@ from tasker_host.db.operate import (
     steps_operate,
     tasks_operate,
 )
+from tasker_host.db.sqlfiles import query
 from tasker_host.domain.json import dumps
 from tasker_host.domain.limits import key_problems, limit_problems
+from tasker_host.domain.suggest import did_you_mean
 from tasker_host.errors import IllegalMove, InvalidRequest, Problem, RequestError, StepNotFound, TaskNotFound
 from tasker_host.orchestration.byhand import by_hand
 
@@ -69,7 +71,18 @@ class Operations:
         """These steps and all below them begin anew, with the values of earlier ones; without names, all its steps in
         error or cancelled. Raises TaskNotFound, InvalidRequest for a name it has not, and IllegalMove while it runs."""
         options: dict[str, Any] = {} if from_steps is None else {"from": list(from_steps)}
-        await self._task("rerun", task, actor, reason, options)
+        try:
+            await self._task("rerun", task, actor, reason, options)
+        except InvalidRequest as refused:
+            raise InvalidRequest(str(refused), await self._unknown(task, from_steps or ())) from None
+
+    async def _unknown(self, task: UUID, names: Sequence[str]) -> list[Problem]:
+        there = [row[0] for row in await self._database.fetch(query("step_names"), task)]
+        return [
+            Problem("from", f"the task has no step named {name!r}{did_you_mean(name, there)}")
+            for name in names
+            if name not in there
+        ]
 
     async def _task(
         self, action: TaskAction, task: UUID, actor: str, reason: str, options: dict[str, Any] | None = None
@@ -155,8 +168,7 @@ def _task_refusal(action: str, task: UUID, done: Operated, options: dict[str, An
             named = options.get("from")
             if named is None:
                 return IllegalMove(f"task {task} has no step in error or cancelled: name the steps to run again")
-            problem = Problem("from", f"no step of the task is named {', '.join(map(repr, named))}")
-            return InvalidRequest(f"task {task} cannot be run again from there", [problem])
+            return InvalidRequest(f"task {task} cannot be run again from there")
         case "running":
             return IllegalMove(
                 f"steps of task {task} that would run again still run or wait: let them end, or cancel it first"

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from tasker_host.db.kernel import Outcome
+from tasker_host.db.queries import task_history
 from tasker_host.domain.ids import uuid7
 from tests.db.conftest import Kernel, done, failed, released
 
@@ -367,6 +368,16 @@ async def test_a_decision_that_runs_again_decides_anew(kernel):
     await kernel.finish(expanded(decide, new("y")))
     assert await run(kernel) == ["y"]
     assert (await kernel.state(task), await kernel.steps(task)) == ("complete", {"decide": "complete", "y": "complete"})
+    history = await task_history(kernel.connection, task)
+    moves = {
+        name: [move["to_state"] for move in history if move["step_name"] == name]
+        for name in {move["step_name"] for move in history if move["step_uuid"]}
+    }
+    assert moves == {
+        "decide": ["in_progress", "complete", "pending", "enqueued", "in_progress", "complete"],
+        "x": ["enqueued", "in_progress", "complete", "cancelled"],
+        "y": ["enqueued", "in_progress", "complete"],
+    }
 
 
 async def test_a_result_that_comes_too_late_adds_no_steps(kernel):
