@@ -6,8 +6,9 @@ nothing to those who need little of it.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tasker_host.lazy import lazy_names
 
 if TYPE_CHECKING:
     from tasker_host.client import Client, SyncClient
@@ -212,17 +213,4 @@ _HOMES = {
     "hooks.specs": ("hookimpl",),
     "host": ("Host",),
 }
-_HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    try:
-        home = _HOME[name]
-    except KeyError:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'") from None
-    value = globals()[name] = getattr(import_module(home), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -132,7 +132,7 @@ class Client:
                 " or run `tasker db migrate`"
             ) from error
         if refused == "exists":
-            raise exists(entry.template)
+            raise exists(entry.template, request.idempotency_key)
         if refused is not None:
             raise InvalidRequest(f"the database refused the task: {refused}")
         return task.task_uuid

@@ -38,6 +38,7 @@ from tasker_host.orchestration.operate import Operations
 from tasker_host.orchestration.requests import RequestQueue
 from tasker_host.orchestration.submit import Submissions
 from tasker_host.orchestration.sweep import Sweeper, sweep_options
+from tasker_host.orchestration.told import keep_telling_event_driven, tell_event_driven, tell_settings
 from tasker_host.orchestration.watch import Watch
 from tasker_host.plugins import Roster, lifespans, load_plugins
 from tasker_host.plugins.candidate import host_version
@@ -253,6 +254,10 @@ class Host:
         supervisor.start("doorbell", self.doorbell.run)
         supervisor.start("watch", self.watch.run)
         if self._with_worker:
+            await tell_settings(self.database, submit_options(self.config.settings))
+            if self.config.settings.worker.mode == "event_driven":
+                await tell_event_driven(self.database)  # before the first look of the worker
+                supervisor.start("told", lambda: keep_telling_event_driven(self.database))
             supervisor.start("requests", self._requests.run)
             await self.relays.bind()
             self._stack.push_async_callback(self.relays.stop)

@@ -39,11 +39,17 @@ def list_(config_root: Path | None, env: str | None, as_json: bool) -> None:
 @click.option("--burst", type=click.IntRange(min=1), help="So many may start at once. [default: 1]")
 @action_options
 def set_(key: str, max_running: int | None, per_second: float | None, burst: int | None, said: Said) -> None:
-    """Set what a key allows, at once and for every host; what is not given is not limited."""
+    """Set what a key allows, at once and for every host; what is not given is not limited. What is paused stays so."""
 
     async def act(operations: Operations, database: Database) -> list[Row]:
         await operations.limit(
-            key, max_running=max_running, per_second=per_second, burst=burst, reason=said.reason, actor=said.actor
+            key,
+            max_running=max_running,
+            per_second=per_second,
+            burst=burst,
+            paused=None,
+            reason=said.reason,
+            actor=said.actor,
         )
         return await _rows(database, key)
 

@@ -74,11 +74,14 @@ async def limit_set(
     max_running: int | None,
     per_second: float | None,
     burst: int | None,
-    paused: bool,
+    paused: bool | None,
     actor: str,
     reason: str,
 ) -> list[str]:
-    """Set, change or remove a limit; the namespaces that got work by it. SQL: `functions/36_limits.sql`."""
+    """Set, change or remove a limit, `paused` None as it was; the namespaces that got work by it.
+
+    SQL: `functions/36_limits.sql`.
+    """
     return list(
         await database.fetchval(
             "select tasker.limit_set($1, $2, $3, $4, $5, $6, $7)",
@@ -91,6 +94,11 @@ async def limit_set(
             reason,
         )
     )
+
+
+async def limit_pause(database: Database, key: str, *, paused: bool, actor: str, reason: str) -> list[str]:
+    """Pause or resume a key, whatever else its limit says; the namespaces that got work by it."""
+    return list(await database.fetchval("select tasker.limit_pause($1, $2, $3, $4)", key, paused, actor, reason))
 
 
 def _operated(row: Any) -> Operated:

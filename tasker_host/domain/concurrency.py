@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tasker_host.domain.limits import MOST_KEY_BYTES
 from tasker_host.domain.template import TaskTemplate
 from tasker_host.errors import Problem
 
@@ -25,7 +26,11 @@ def concurrency_keys(template: TaskTemplate, context: Mapping[str, Any]) -> tupl
     said = [(ALL_STEPS_KEY, template.concurrency_key), *((step.name, step.concurrency_key) for step in template.steps)]
     for name, expression in said:
         if expression is not None:
-            keys[name] = f"key:{template.namespace_name}:{_evaluated(expression, context, problems)}"
+            key = f"key:{template.namespace_name}:{_evaluated(expression, context, problems)}"
+            if (size := len(key.encode())) > MOST_KEY_BYTES and not problems:
+                fault = f"gives a concurrency_key of {size:,} bytes, more than the {MOST_KEY_BYTES:,} allowed"
+                problems.append(Problem("context", f"{fault}: {expression!r}"))
+            keys[name] = key
     return keys, problems
 
 
@@ -38,11 +43,14 @@ def _evaluated(expression: str, context: Mapping[str, Any], problems: list[Probl
         for part in path:
             found = found.get(part) if isinstance(found, Mapping) else None
         if found is None or isinstance(found, Mapping | list):
-            where = ".".join(["context", *path])
-            problem = Problem(where, f"must be text or a number: concurrency_key is {expression!r}")
-            if problem not in problems:
-                problems.append(problem)
-            return ""
-        return str(found).lower() if isinstance(found, bool) else str(found)
+            wrong = "must be text or a number"
+        elif isinstance(found, str) and "\x00" in found:
+            wrong = "must not contain the character U+0000"
+        else:
+            return str(found).lower() if isinstance(found, bool) else str(found)
+        problem = Problem(".".join(["context", *path]), f"{wrong}: concurrency_key is {expression!r}")
+        if problem not in problems:
+            problems.append(problem)
+        return ""
 
     return _FIELD.sub(value, expression)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
@@ -22,6 +23,13 @@ def _storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain the character U+0000")
     return text
+
+
+def _reachable(time: datetime) -> datetime:
+    # What a database takes for a time, also in its own zone: asyncpg reads the first and the last moment as infinite.
+    if not 1 < time.year < 9999:
+        raise ValueError("must be of a year from 2 to 9998")
+    return time
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
@@ -51,7 +59,7 @@ class TaskRequest(BaseModel):
     correlation_id: UUID | None = None
     parent_correlation_id: UUID | None = None
     idempotency_key: _Name | None = None
-    start_at: AwareDatetime | None = None
+    start_at: Annotated[AwareDatetime, AfterValidator(_reachable)] | None = None
 
     @validates("context", mode="before")
     @classmethod

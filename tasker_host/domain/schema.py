@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 from referencing import Registry
@@ -21,6 +22,12 @@ _NOTHING_ELSE: Registry[Any] = Registry()
 """References lead only within a schema: nothing is fetched from elsewhere."""
 
 
+_DATE = r"(?:\d+Y(?:\d+M(?:\d+D)?)?|\d+M(?:\d+D)?|\d+D)"
+_TIME = r"T(?:\d+H(?:\d+M(?:\d+S)?)?|\d+M(?:\d+S)?|\d+S)"
+_DURATION = re.compile(rf"P(?:\d+W|{_DATE}(?:{_TIME})?|{_TIME})", re.ASCII)
+"""RFC 3339, appendix A."""
+
+
 class InvalidSchema(ValueError):
     """The schema itself is not one."""
 
@@ -33,7 +40,7 @@ def schema_check(schema: dict[str, Any], *, subject: str) -> SchemaCheck:
     for _, message in schema_faults(schema):
         raise InvalidSchema(message)
     kind = validator_for(schema, default=Draft202012Validator)
-    validator: Validator = kind(schema, format_checker=kind.FORMAT_CHECKER, registry=_NOTHING_ELSE)
+    validator: Validator = kind(schema, format_checker=_formats(kind.FORMAT_CHECKER), registry=_NOTHING_ELSE)
 
     # The default draft only: "$schema" is not one of the keywords of a plain schema.
     quick = quick_check(schema)
@@ -51,3 +58,15 @@ def schema_check(schema: dict[str, Any], *, subject: str) -> SchemaCheck:
         return [Problem(subject + error.json_path.removeprefix("$"), error.message) for error in errors]
 
     return check
+
+
+def _formats(known: FormatChecker) -> FormatChecker:
+    """Those of a draft, and durations: the library that jsonschema would ask brings a calendar along."""
+    checker = FormatChecker(())
+    checker.checkers = dict(known.checkers)
+    checker.checks("duration")(_is_duration)
+    return checker
+
+
+def _is_duration(value: object) -> bool:
+    return not isinstance(value, str) or _DURATION.fullmatch(value) is not None

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tasker_host.lazy import lazy_names
 
 if TYPE_CHECKING:
     from tasker_host.events.consumed import Consumed
@@ -13,10 +15,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Consumed", "Consumer", "consume"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    from tasker_host.events import reader
-
-    return getattr(reader, name)
+__getattr__, __dir__ = lazy_names(__name__, {"consumed": ("Consumed",), "reader": ("Consumer", "consume")})

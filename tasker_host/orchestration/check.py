@@ -36,11 +36,23 @@ def submit_options(settings: Settings) -> SubmitOptions:
     )
 
 
-def exists(template: TaskTemplate) -> TaskExists:
-    return TaskExists(
-        f"a task of {template.label} with this identity already exists: change the context, give another"
-        " idempotency_key, or set identity_strategy: always_unique in the template"
-    )
+def exists(template: TaskTemplate, idempotency_key: str | None) -> TaskExists:
+    """Said of a request with this key, or none: what would make it another task."""
+    match template.unique_for:
+        case "forever":
+            again = ""
+        case "running":
+            again = "wait until that task is over, "
+        case seconds:
+            again = f"wait until that task is {seconds:g} seconds old, "
+    if idempotency_key is not None:
+        ways = f"{again}{'or ' if again else ''}give another idempotency_key"
+    else:
+        ways = (
+            f"{again}change the context, give an idempotency_key,"
+            " or set identity_strategy: always_unique in the template"
+        )
+    return TaskExists(f"a task of {template.label} with this identity already exists: {ways}")
 
 
 class Checks:

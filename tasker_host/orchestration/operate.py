@@ -8,9 +8,17 @@ from uuid import UUID
 
 from tasker_host.db.database import Database
 from tasker_host.db.listen import ENDED, STOP, work
-from tasker_host.db.operate import Operated, StepAction, TaskAction, limit_set, steps_operate, tasks_operate
-from tasker_host.db.queries import limits_list
+from tasker_host.db.operate import (
+    Operated,
+    StepAction,
+    TaskAction,
+    limit_pause,
+    limit_set,
+    steps_operate,
+    tasks_operate,
+)
 from tasker_host.domain.json import dumps
+from tasker_host.domain.limits import key_problems, limit_problems
 from tasker_host.errors import IllegalMove, InvalidRequest, Problem, RequestError, StepNotFound, TaskNotFound
 
 Ring = Callable[[list[str]], None]
@@ -101,21 +109,11 @@ class Operations:
         max_running: int | None = None,
         per_second: float | None = None,
         burst: int | None = None,
-        paused: bool = False,
+        paused: bool | None = False,
     ) -> None:
         """Set what `key` (`namespace:{name}`, `handler:{callable}`, `key:{namespace}:{value}`) allows, at once and for
-        every host; with nothing given the limit is removed. Raises InvalidRequest."""
-        problems = []
-        kind, _, name = key.partition(":")
-        if kind not in ("namespace", "handler", "key") or not name:
-            message = f"must be namespace:NAME, handler:CALLABLE or key:NAMESPACE:VALUE (got {key!r})"
-            problems.append(Problem("key", message))
-        if max_running is not None and max_running < 0:
-            problems.append(Problem("max_running", f"must not be negative (got {max_running})"))
-        if per_second is not None and not per_second > 0:
-            problems.append(Problem("per_second", f"must be more than 0 (got {per_second})"))
-        if burst is not None and burst < 1:
-            problems.append(Problem("burst", f"must be at least 1 (got {burst})"))
+        every host; `paused` None: as it is. With nothing given the limit is removed. Raises InvalidRequest."""
+        problems = key_problems(key) + limit_problems(max_running, per_second, burst)
         if problems:
             raise InvalidRequest("the limit is not valid", problems)
         namespaces = await limit_set(
@@ -132,9 +130,10 @@ class Operations:
 
     async def pause_key(self, key: str, *, paused: bool, reason: str, actor: str = ACTOR) -> None:
         """Pause or resume a namespace or handler; what else its limit says stays. Raises InvalidRequest."""
-        found = await limits_list(self._database, key)
-        known = {name: found[0][name] for name in ("max_running", "per_second", "burst")} if found else {}
-        await self.limit(key, paused=paused, reason=reason, actor=actor, **known)
+        if problems := key_problems(key):
+            raise InvalidRequest("the limit is not valid", problems)
+        namespaces = await limit_pause(self._database, key, paused=paused, actor=actor, reason=reason)
+        self._ring([work(namespace) for namespace in namespaces])
 
 
 def _task_refusal(action: str, task: UUID, done: Operated, options: dict[str, Any]) -> RequestError:

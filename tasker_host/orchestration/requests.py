@@ -143,9 +143,10 @@ class RequestQueue:
         self._ring([work(namespace) for namespace in made])
         return len(rows)
 
-    async def _asked(self, message: int, looks: int, text: str) -> _Asked:
+    async def _asked(self, message: int, looks: int, text: str | None) -> _Asked:
         """What a message means. Raises InvalidRequest, JsonError, and DatabaseError, which says nothing of it."""
-        request, request_id = _request(loads(text))
+        # PGMQ takes an SQL null for a message, too.
+        request, request_id = _request(None if text is None else loads(text))
         if request_id and request.idempotency_key is None:
             try:
                 entry = await self._catalog.find(request.namespace, request.name, request.version)

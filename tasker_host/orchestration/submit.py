@@ -28,6 +28,9 @@ MOST_AT_ONCE = 500
 MOST_TRIES = 5
 """For a batch that collides with another host's."""
 
+REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+"""What PostgreSQL says of a task that it cannot keep, whenever it comes."""
+
 
 class Templates(Protocol):
     """Where submissions find the templates that requests name."""
@@ -52,6 +55,7 @@ class Runner(Protocol):
 class _Waiting:
     task: NewTask
     entry: Entry
+    idempotency_key: str | None
     answer: asyncio.Future[UUID]
 
 
@@ -117,7 +121,7 @@ class Submissions:
                 submitted = await tasks_submit(
                     connection, [item.task for item in batch], aging_interval=self._options.aging_interval
                 )
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        except REFUSED as error:
             if len(batch) == 1:
                 _answer(batch[0], InvalidRequest(f"the database refused the task: {error}"))
                 return
@@ -125,7 +129,7 @@ class Submissions:
                 await self._write_on(connection, [item])
             return
         for item, is_new in zip(batch, submitted.created, strict=True):
-            _answer(item, None if is_new else exists(item.entry.template))
+            _answer(item, None if is_new else exists(item.entry.template, item.idempotency_key))
 
     async def close(self) -> None:
         """Waits for what is being written."""
@@ -144,7 +148,7 @@ class Submissions:
         entry = await self._catalog.find(request.namespace, request.name, request.version)
         task = self.checks.task(entry, request)
         future: asyncio.Future[UUID] = asyncio.get_running_loop().create_future()
-        return _Waiting(task, entry, future)
+        return _Waiting(task, entry, request.idempotency_key, future)
 
     # Writing ----------------------------------------------------------------------------------------------------------
 
@@ -184,7 +188,7 @@ class Submissions:
                 connection, [item.task for item in batch], aging_interval=self._options.aging_interval, taker=taker
             )
             steps = submitted.steps
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+        except REFUSED as error:
             if len(batch) == 1:
                 raise InvalidRequest(f"the database refused the task: {error}") from error
             # One request that the database refuses must not take its neighbours along.
@@ -197,7 +201,7 @@ class Submissions:
         finally:
             self._runner.written(first_steps, taker, steps)
         for item, is_new in zip(batch, submitted.created, strict=True):
-            _answer(item, None if is_new else exists(item.entry.template))
+            _answer(item, None if is_new else exists(item.entry.template, item.idempotency_key))
 
 
 def _answer(item: _Waiting, error: Exception | None) -> None:

@@ -35,12 +35,14 @@ class EventPlan:
     is_durable: bool
     is_fast: bool
     include_step: bool | None
-    head: str
+    named: str
     """Members of its message, as JSON: name and version."""
     origin: str
-    """Members of its metadata, as JSON: namespace, template and publisher."""
+    """Members of its metadata, as JSON: publisher, namespace and, still without its value, the step's name."""
     step_name: str
     """That of the template, as JSON."""
+    template: str
+    """Member of its metadata, as JSON: the template's name."""
 
 
 @dataclass(frozen=True, slots=True)

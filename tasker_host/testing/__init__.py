@@ -6,8 +6,9 @@ use it.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tasker_host.lazy import lazy_names
 
 if TYPE_CHECKING:
     from tasker_host.testing.certificate import CrashReport, NotIdempotent
@@ -46,17 +47,4 @@ _HOMES = {
     "step": ("NoDatabase", "run_step", "run_step_async"),
     "task": ("run_task", "run_task_async"),
 }
-_HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    try:
-        home = _HOME[name]
-    except KeyError:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'") from None
-    value = globals()[name] = getattr(import_module(home), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -77,10 +77,25 @@ async def test_a_conflict_says_what_to_do_and_not_whose_the_identity_is(api):
     created = (await post(api, "strict", {"n": 1})).json()
     refused = await post(api, "strict", {"n": 1})
     assert refused.json()["detail"] == (
-        "a task of tests/strict 1.0.0 with this identity already exists: change the context, give another"
-        " idempotency_key, or set identity_strategy: always_unique in the template"
+        "a task of tests/strict 1.0.0 with this identity already exists: change the context, give an idempotency_key,"
+        " or set identity_strategy: always_unique in the template"
     )
     assert created["task_uuid"] not in refused.text
+
+
+async def test_a_conflict_of_keys_is_not_answered_with_the_context(api):
+    await post(api, "strict", {"n": 1}, idempotency_key="k")
+    refused = await post(api, "strict", {"n": 2}, idempotency_key="k")
+    assert refused.json()["detail"] == (
+        "a task of tests/strict 1.0.0 with this identity already exists: give another idempotency_key"
+    )
+
+
+@pytest.mark.parametrize(("name", "what"), [("running", "is over"), ("window", "is 3600 seconds old")])
+async def test_a_conflict_says_that_it_passes(api, name, what):
+    for _ in range(2):
+        refused = await post(api, name, {"n": 1}, idempotency_key="k", start_at="2100-01-01T00:00:00Z")
+    assert refused.json()["detail"].endswith(f": wait until that task {what}, or give another idempotency_key")
 
 
 async def test_a_key_that_is_demanded_is_asked_for(api):

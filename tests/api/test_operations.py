@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -187,6 +188,46 @@ async def test_a_limit_set_while_tasks_run_holds_at_once(host, client, gate):
     assert {row["status"] for row in await ended(host, *tasks)} == {"complete"}
     assert (await client.delete("/v1/limits/handler:waits")).status_code == 200
     assert (await client.get("/v1/limits")).json() == []
+
+
+@pytest.mark.parametrize(
+    ("key", "numbers", "where"),
+    [
+        ("handler:waits", {"max_running": 10**12}, "max_running"),
+        ("handler:waits", {"per_second": 1e-300}, "per_second"),
+        ("handler:waits", {"per_second": 1e300}, "per_second"),
+        ("handler:waits", {"per_second": 1, "burst": 2**31}, "burst"),
+        ("handler:waits", {"burst": 5}, "burst"),
+        ("handler:" + "ü" * 500, {"max_running": 1}, "key"),
+        ("key:tests:\0", {"max_running": 1}, "key"),
+        ("task:x", {"max_running": 1}, "key"),
+    ],
+)
+async def test_a_limit_that_no_database_can_keep_is_refused(client, key, numbers, where):
+    answer = await client.put(f"/v1/limits/{quote(key)}", json={**WHY, **numbers})
+    assert (answer.status_code, [problem["where"] for problem in answer.json()["problems"]]) == (400, [where])
+    assert (await client.get("/v1/limits")).json() == []
+
+
+async def test_the_slowest_rate_holds_up_no_one_else(host, client, gate):
+    gate.open.set()
+    await client.put("/v1/limits/handler:waits", json={**WHY, "per_second": 0.000001})
+    first, second = [await submit(host, "slow", {"n": n}) for n in range(2)]
+    assert [row["status"] for row in await ended(host, first)] == ["complete"]
+    assert (await client.get(f"/v1/tasks/{second}")).json()["status"] == "steps_in_process"
+    await client.delete("/v1/limits/handler:waits")
+    assert [row["status"] for row in await ended(host, second)] == ["complete"]
+
+
+async def test_what_is_paused_keeps_its_numbers_and_what_is_limited_its_pause(host, client):
+    await client.put("/v1/limits/handler:waits", json={**WHY, "max_running": 3, "per_second": 5, "burst": 2})
+    paused = (await client.post("/v1/handlers/waits/pause", json=WHY)).json()
+    assert (paused["paused"], paused["max_running"], paused["per_second"], paused["burst"]) == (True, 3, 5.0, 2)
+    await host.operations.limit("handler:waits", max_running=4, paused=None, reason="r")
+    (changed,) = (await client.get("/v1/limits")).json()
+    assert (changed["paused"], changed["max_running"], changed["per_second"]) == (True, 4, None)
+    resumed = (await client.post("/v1/handlers/waits/resume", json=WHY)).json()
+    assert (resumed["paused"], resumed["max_running"]) == (False, 4)
 
 
 @pytest.mark.parametrize(

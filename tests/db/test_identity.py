@@ -114,7 +114,7 @@ async def test_sql_and_python_make_the_same_identity(connection, context, key):
 )
 async def test_a_context_that_no_task_may_have_is_refused(connection, context, message):
     with pytest.raises((asyncpg.CheckViolationError, asyncpg.NumericValueOutOfRangeError)) as refused:
-        await connection.execute("select tasker.context_check($1)", context)
+        await connection.execute("select tasker.context_check($1, 1048576, 64)", context)
     assert refused.value.message == message
 
 
@@ -128,13 +128,18 @@ async def test_a_context_that_no_task_may_have_is_refused(connection, context, m
     ],
 )
 async def test_a_context_at_its_limits_is_not(connection, context):
-    await connection.execute("select tasker.context_check($1)", context)
+    await connection.execute("select tasker.context_check($1, 1048576, 64)", context)
 
 
-def test_the_limits_in_sql_are_those_that_hosts_ship_with():
+async def test_the_limits_in_sql_are_those_that_hosts_ship_with_until_one_says_otherwise(connection):
     settings = load(environ={}, env="production").settings
-    assert (settings.limits.context_max_bytes, settings.limits.context_max_depth) == (1_048_576, 64)
-    assert settings.worker.aging_interval_seconds == 300
+    told = await connection.fetchrow("select * from tasker.host_settings")
+    assert (told["context_max_bytes"], told["context_max_depth"], told["aging_interval"].total_seconds()) == (
+        settings.limits.context_max_bytes,
+        settings.limits.context_max_depth,
+        settings.worker.aging_interval_seconds,
+    )
+    assert told["event_driven_until"] is None
 
 
 KEYED = {
@@ -187,3 +192,27 @@ async def test_a_context_without_the_field_of_a_business_key_is_refused(connecti
         )
     _, problems = concurrency_keys(template, context)
     assert Problem(where, f"must be text or a number: concurrency_key is {KEYED['concurrency_key']!r}") in problems
+
+
+@pytest.mark.parametrize(("length", "holds"), [(988, True), (989, False)])
+async def test_a_business_key_has_at_most_a_thousand_bytes(connection, length, holds):
+    template, _ = template_from_data({**KEYED, "concurrency_key": "{id}", "steps": []}, source="t")
+    context = {"id": "ü" + "x" * length}  # 12 bytes more with key:tests: and the ü
+    made = "select tasker.concurrency_keys('tests', $1, $2)"
+    _, problems = concurrency_keys(template, context)
+    if holds:
+        assert problems == []
+        assert len(json.loads(await connection.fetchval(made, template.canonical(), json.dumps(context)))["*"]) == 999
+    else:
+        message = "gives a concurrency_key of 1,001 bytes, more than the 1,000 allowed: '{id}'"
+        assert problems == [Problem("context", message)]
+        with pytest.raises(asyncpg.CheckViolationError, match="1001 bytes, more than the 1,000 allowed"):
+            await connection.fetchval(made, template.canonical(), json.dumps(context))
+
+
+def test_a_business_key_holds_no_character_that_text_cannot():
+    template, _ = template_from_data(KEYED, source="t")
+    _, problems = concurrency_keys(template, {"customer": {"id": "a\0"}, "region": 1})
+    assert [(problem.where, problem.message[:40]) for problem in problems] == [
+        ("context.customer.id", "must not contain the character U+0000: c")
+    ] * 2

@@ -18,6 +18,7 @@ from tasker_host.domain.source import template_from_data
 from tests.db.conftest import Kernel, done, new_task
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CHANGE = "change the context, give an idempotency_key, or set identity_strategy: always_unique in the template"
 
 
 @pytest.fixture
@@ -105,6 +106,24 @@ async def test_a_key_that_the_template_demands_is_asked_for_and_one_that_is_take
     await submit(kernel, idempotency_key="k")
     with pytest.raises(asyncpg.UniqueViolationError, match="with this identity already exists"):
         await submit(kernel, {"other": 1}, idempotency_key="k")
+
+
+@pytest.mark.parametrize(
+    ("unique_for", "key", "hint"),
+    [
+        (None, "k", "give another idempotency_key"),
+        ("forever", None, CHANGE),
+        ("running", "k", "wait until that task is over, give another idempotency_key"),
+        (60, "k", "wait until that task is 60 seconds old, give another idempotency_key"),
+    ],
+)  # fmt: skip
+async def test_a_conflict_says_what_helps(kernel, unique_for, key, hint):
+    await template(kernel, **({"unique_for": unique_for} if unique_for else {}))
+    more = {"idempotency_key": key} if key else {}
+    await submit(kernel, **more)
+    with pytest.raises(asyncpg.UniqueViolationError) as refused:
+        await submit(kernel, **more)
+    assert refused.value.hint == hint
 
 
 @pytest.mark.parametrize("key", [None, "k"])

@@ -21,6 +21,7 @@ NAMES = (
     "api",
     "clients",
     "operations",
+    "internals",
     "errors",
 )
 

@@ -83,6 +83,39 @@ def test_what_does_not_hold_is_told_by_the_validator(schema, value, expected):
     assert [str(problem) for problem in schema_check(schema, subject="value")(value)] == expected
 
 
+FORMATS = {
+    "date-time": ("2026-02-29T10:00:00Z", "2024-02-29T10:00:00.5+02:00"),
+    "time": ("25:00:00Z", "23:00:00Z"),
+    "duration": ("P1H", "P1Y2M3DT4H5M6S"),
+    "date": ("2026-13-01", "2026-12-01"),
+    "hostname": ("-a-", "db-1.example.com"),
+    "uri": ("no uri", "https://example.com/a?b=c#d"),
+    "uri-reference": ("a b", "../a"),
+    "uri-template": ("{", "/orders/{id}"),
+    "json-pointer": ("a", "/a/0"),
+    "uuid": ("1", "019b7a5c-2f10-7d3e-9c41-0b6f2d8e5a17"),
+    "ipv4": ("256.0.0.1", "10.0.0.1"),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_is_checked(name):
+    wrong, right = FORMATS[name]
+    check = schema_check({"properties": {"x": {"format": name}}}, subject="context")
+    assert [problem.where for problem in check({"x": wrong})] == ["context.x"]
+    assert check({"x": right}) == check({"x": 7}) == []
+
+
+@pytest.mark.parametrize("text", ["P1W", "PT1H30M", "P3D", "P1M1D", "PT5S"])
+def test_what_is_a_duration(text):
+    assert schema_check({"format": "duration"}, subject="x")(text) == []
+
+
+@pytest.mark.parametrize("text", ["", "P", "PT", "P1", "P1WT1H", "PT1H1S", "P1Y1D", "-P1D", "P1.5D", "P1D\n", "1D"])
+def test_what_is_no_duration(text):
+    assert schema_check({"format": "duration"}, subject="x")(text) != []
+
+
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 
 

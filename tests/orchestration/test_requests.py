@@ -91,6 +91,15 @@ async def test_a_bad_message_is_kept_with_the_reason_and_blocks_no_other(host, r
     assert kept == code
 
 
+async def test_a_message_that_is_no_json_at_all_blocks_no_other(host, requests):
+    await host.database.fetch("select pgmq.send('orchestration_task_requests', null::jsonb)")
+    await send(host, {"namespace": "tests", "name": "t", "context": {"n": 1}})
+    await requests.read()
+    assert await count(host, "select count(*) from tasker.tasks") == 1
+    kept = await count(host, "select headers -> 'refused' ->> 'code' from pgmq.a_orchestration_task_requests")
+    assert (kept, await count(host, LEFT)) == ("REQUEST_INVALID", 0)
+
+
 async def test_the_same_identity_twice_is_one_task_and_a_reason(host, requests):
     await send(host, *[{"namespace": "tests", "name": "t", "context": {"n": 1}}] * 2)
     await requests.read()

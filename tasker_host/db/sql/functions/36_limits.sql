@@ -507,7 +507,7 @@ end
 $$;
 
 -- Sets, changes, pauses or (everything null, not paused) removes a limit, at once and for every host; the namespaces that
--- got work by it.
+-- got work by it. p_paused null: as it was.
 create or replace function tasker.limit_set(
     p_key text, p_max int, p_per_second float8, p_burst int, p_paused boolean, p_actor text, p_reason text
 ) returns text[]
@@ -515,6 +515,7 @@ language plpgsql as $$
 declare
     v_now timestamptz := tasker.now();
     v_was tasker.limits;
+    v_paused boolean;
     v_running int;
     v_namespace text;
     v_steps uuid[];
@@ -525,12 +526,13 @@ declare
 begin
     insert into tasker.limits (key, is_fixed) values (p_key, true) on conflict (key) do nothing;
     select * into v_was from tasker.limits where key = p_key for no key update;
+    v_paused := coalesce(p_paused, v_was.paused);
     update tasker.limits
-    set is_fixed = p_max is not null or p_per_second is not null or p_paused, max_running = p_max, per_second = p_per_second,
-        burst = coalesce(p_burst, 1), paused = p_paused, next_start_at = null
+    set is_fixed = p_max is not null or p_per_second is not null or v_paused, max_running = p_max, per_second = p_per_second,
+        burst = coalesce(p_burst, 1), paused = v_paused, next_start_at = null
     where key = p_key;
     insert into tasker.limit_history (key, at, change, actor, reason)
-    values (p_key, v_now, json_build_object('max_running', p_max, 'per_second', p_per_second, 'burst', p_burst, 'paused', p_paused),
+    values (p_key, v_now, json_build_object('max_running', p_max, 'per_second', p_per_second, 'burst', p_burst, 'paused', v_paused),
             p_actor, p_reason);
     perform tasker.limits_recount();
     -- Turns that were given at another pace are given anew.
@@ -553,12 +555,24 @@ begin
         end if;
     end loop;
     select running into v_running from tasker.limits where key = p_key;
-    if not p_paused and coalesce(p_max - v_running > 0, true) then
+    if not v_paused and coalesce(p_max - v_running > 0, true) then
         v_namespaces := v_namespaces || tasker.limit_unpark(p_key, p_max - v_running, v_now);
     end if;
     -- What runs is counted under the keys of operators only while there is a limit.
     delete from tasker.limits
     where key = p_key and not is_fixed and (running = 0 or key like 'namespace:%' or key like 'handler:%');
     return v_namespaces;
+end
+$$;
+
+-- Pauses or resumes what a key says; its numbers stay, whoever changes them meanwhile.
+create or replace function tasker.limit_pause(p_key text, p_paused boolean, p_actor text, p_reason text) returns text[]
+language plpgsql as $$
+declare
+    v_was tasker.limits;
+begin
+    insert into tasker.limits (key, is_fixed) values (p_key, true) on conflict (key) do nothing;
+    select * into v_was from tasker.limits where key = p_key for no key update;
+    return tasker.limit_set(p_key, v_was.max_running, v_was.per_second, v_was.burst, p_paused, p_actor, p_reason);
 end
 $$;

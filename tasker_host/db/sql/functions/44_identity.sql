@@ -129,24 +129,29 @@ begin
                 || case json_typeof(v_value) when 'string' then v_value #>> '{}' else tasker.canonical_json(v_value) end;
             v_rest := substr(v_rest, regexp_instr(v_rest, v_field, 1, 1, 1));
         end loop;
-        v_keys := coalesce(v_keys, '{}') || jsonb_build_object(v_said.name, format('key:%s:%s%s', p_namespace, v_key, v_rest));
+        v_key := format('key:%s:%s%s', p_namespace, v_key, v_rest);
+        if octet_length(v_key) > 1000 then
+            raise check_violation using
+                message = format('context gives a concurrency_key of %s bytes, more than the 1,000 allowed', octet_length(v_key)),
+                hint = format('the template has the concurrency_key %s', v_said.expression);
+        end if;
+        v_keys := coalesce(v_keys, '{}') || jsonb_build_object(v_said.name, v_key);
     end loop;
     return v_keys;
 end
 $$;
 
--- Raises check_violation unless the context is an object that JSON can say, of at most 1 MiB and 64 levels: the limits that hosts
--- ship with (limits.context_max_bytes, limits.context_max_depth).
-create or replace function tasker.context_check(p_context json) returns void
+-- Raises check_violation unless the context is an object that JSON can say, of at most so many bytes and levels.
+create or replace function tasker.context_check(p_context json, p_max_bytes int, p_max_depth int) returns void
 language plpgsql immutable as $$
 declare
     v_context jsonb;
 begin
     if json_typeof(p_context) is distinct from 'object' then
         raise check_violation using message = format('the context must be an object (got %s)', coalesce(json_typeof(p_context), 'null'));
-    elsif octet_length(p_context::text) > 1048576 then
+    elsif octet_length(p_context::text) > p_max_bytes then
         raise check_violation using
-            message = format('the context has %s bytes, more than the 1048576 allowed', octet_length(p_context::text)),
+            message = format('the context has %s bytes, more than the %s allowed', octet_length(p_context::text), p_max_bytes),
             hint = 'pass a reference instead';
     end if;
     begin
@@ -156,8 +161,9 @@ begin
             message = format('the context holds what cannot be stored: %s', sqlerrm),
             hint = 'U+0000, half of a surrogate pair, and numbers of more than 131,072 digits have no place here';
     end;
-    if jsonb_path_exists(v_context, 'strict $.**{64 to last} ? (@.type() == "object" || @.type() == "array")') then
-        raise check_violation using message = 'the context is nested more than 64 levels deep';
+    if jsonb_path_exists(
+        v_context, format('strict $.**{%s to last} ? (@.type() == "object" || @.type() == "array")', p_max_depth)::jsonpath) then
+        raise check_violation using message = format('the context is nested more than %s levels deep', p_max_depth);
     elsif jsonb_path_exists(v_context, 'strict $.** ? (@.type() == "number" && (@ > 1.7e308 || @ < -1.7e308))') then
         perform tasker.canonical_json(p_context);
     end if;

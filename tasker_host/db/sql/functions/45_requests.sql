@@ -74,7 +74,7 @@ declare
     v_summary json;
 begin
     perform tasker.own_clock();
-    select n.*, t.template_id into v_task
+    select n.*, t.template_id, t.namespace into v_task
     from json_to_record(p_task::json) as n (
         task_uuid uuid, sha256 text, context text, priority smallint, identity_key text, tags json, correlation_id uuid,
         parent_correlation_id uuid, initiator text, source_system text, reason text, start_at timestamptz, limit_keys json,
@@ -89,7 +89,11 @@ begin
         array[v_task.initiator], array[v_task.source_system], array[v_task.reason], array[v_task.start_at],
         array[v_task.limit_keys], make_interval(secs => v_task.aging_seconds), '', '{}', 0, '0', false, null) s
     where s.step_uuid is null;
-    return case when not (v_summary -> 'created' ->> 0)::boolean then 'exists' end;
+    if not (v_summary -> 'created' ->> 0)::boolean then
+        return 'exists';
+    end if;
+    perform tasker.ring_event_driven('tasker.work.' || v_task.namespace);
+    return null;
 exception when data_exception or integrity_constraint_violation then
     return sqlerrm;
 end
@@ -103,7 +107,7 @@ create or replace function tasker.task_submit(
     namespace text, name text, context json default '{}', version text default null, priority int default null,
     idempotency_key text default null, tags text[] default '{}', start_at timestamptz default null,
     correlation_id uuid default null, parent_correlation_id uuid default null, initiator text default 'sql',
-    source_system text default 'sql', reason text default 'Task requested', aging_interval interval default '300 seconds'
+    source_system text default 'sql', reason text default 'Task requested', aging_interval interval default null
 ) returns uuid
 language plpgsql
 security definer set search_path = pg_catalog, pg_temp
@@ -111,12 +115,13 @@ as $$
 #variable_conflict use_variable
 declare
     v_template record;
+    v_told tasker.host_settings;
     v_task uuid := tasker.uuid7();
     v_summary json;
     v_wrong text;
 begin
     perform tasker.own_clock();
-    select t.template_id, t.version, t.identity_strategy, t.has_input_schema, t.content into v_template
+    select t.template_id, t.version, t.identity_strategy, t.unique_for, t.has_input_schema, t.content into v_template
     from tasker.templates t
     where t.namespace = task_submit.namespace and t.name = task_submit.name
       and (task_submit.version is null or t.version = task_submit.version)
@@ -126,7 +131,9 @@ begin
             message = format('no template %s/%s%s', namespace, name, coalesce(' of version ' || version, '')),
             hint = tasker.template_hint(namespace, name);
     end if;
-    perform tasker.context_check(context);
+    select * into v_told from tasker.host_settings;
+    perform tasker.context_check(context, v_told.context_max_bytes, v_told.context_max_depth);
+    aging_interval := coalesce(aging_interval, v_told.aging_interval);
     tags := coalesce(tags, '{}');
     select format('%s must have from 1 to %s characters (got %s)', t.what, t.most, coalesce(length(t.given)::text, 'null'))
     into v_wrong
@@ -143,8 +150,7 @@ begin
     union all
     select format('start_at must be a time (got %s)', start_at) where not isfinite(start_at)
     union all
-    select format('aging_interval must be more than 0 (got %s)', coalesce(aging_interval::text, 'null'))
-    where aging_interval is null or aging_interval <= '0';
+    select format('aging_interval must be more than 0 (got %s)', aging_interval) where aging_interval <= '0';
     if v_wrong is not null then
         raise check_violation using message = v_wrong;
     elsif v_template.identity_strategy = 'caller_provided' and idempotency_key is null then
@@ -164,13 +170,19 @@ begin
     if not (v_summary -> 'created' ->> 0)::boolean then
         raise unique_violation using
             message = format('a task of %s/%s %s with this identity already exists', namespace, name, v_template.version),
-            hint = 'change the context, give another idempotency_key, or set identity_strategy: always_unique in the template',
+            hint = case v_template.unique_for when 'forever' then '' when 'running' then 'wait until that task is over, '
+                        else coalesce('wait until that task is ' || v_template.unique_for || ' seconds old, ', '') end
+                   || case when idempotency_key is null
+                           then 'change the context, give an idempotency_key, or set identity_strategy: always_unique in the template'
+                           else 'give another idempotency_key' end,
             schema = 'tasker', table = 'tasks', constraint = 'tasks_identity';
     end if;
     if v_template.has_input_schema then
         insert into tasker.unchecked (task_uuid) values (v_task);
         perform tasker.tasks_operate('pause', array[v_task], 'task_submit', 'a host checks its context first', '{}');
     end if;
+    perform tasker.ring_event_driven(
+        case when v_template.has_input_schema then 'tasker.requests' else 'tasker.work.' || namespace end);
     return v_task;
 end
 $$;

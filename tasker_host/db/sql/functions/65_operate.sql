@@ -178,8 +178,10 @@ begin
               and (s.state = 'cancelled' or case when p_options -> 'from' is null then s.state = 'error'
                        else s.name in (select json_array_elements_text(p_options -> 'from')) end)
             union
-            select c.step_uuid, c.children from again a cross join unnest(a.children) as child
-            join tasker.steps c on c.step_uuid = child
+            select c.step_uuid, c.children from again a
+            cross join lateral (select unnest(a.children)
+                                union select m.step_uuid from tasker.steps m where m.made_by = a.step_uuid) below (child)
+            join tasker.steps c on c.step_uuid = below.child
         )
         select array_agg(step_uuid) into v_steps from again;
         v_why := array(
@@ -210,8 +212,10 @@ begin
 end
 $$;
 
--- Steps of these tasks begin anew: what they were and came to is forgotten (history keeps it), and what a decision or an
--- analyzer among them had added goes, to be added again.
+-- Steps of these tasks begin anew: what they were and came to is forgotten (history keeps it). What a decision or an analyzer
+-- among them had added goes, to be added again; so does what others, who are not run again, had added below it: that is made
+-- anew at once from what they said, as if they had said it before. So a step stays for as long as anyone wants it, and what
+-- needs steps of several goes with the first of these.
 create or replace function tasker.steps_rerun(
     p_tasks uuid[], p_steps uuid[], p_now timestamptz, p_actor text, p_reason text
 ) returns void
@@ -222,9 +226,22 @@ declare
     v_added uuid[];
     v_children uuid[];           -- what stays and waited for something that goes
     v_makers uuid[];             -- and who may make that again
+    v_said record;
 begin
-    select array_agg(s.step_uuid) into v_added from tasker.steps s
-    where s.task_uuid = any (p_tasks) and s.made_by = any (p_steps);
+    with recursive again as materialized (
+        select s.step_uuid, s.children, s.made_by from tasker.steps s
+        where s.task_uuid = any (p_tasks) and s.step_uuid = any (p_steps)
+    ), below as (
+        (select s.step_uuid as child from again s where s.made_by in (select step_uuid from again)
+         union
+         select c.child from again s cross join unnest(s.children) as c (child)
+         where s.step_uuid in (select made_by from again))
+        union
+        select c.child from below b join again s on s.step_uuid = b.child cross join unnest(s.children) as c (child)
+    )
+    select array_agg(s.step_uuid) into v_added
+    from again s left join tasker.steps m on m.step_uuid = s.made_by
+    where s.made_by in (select step_uuid from again) or (m.expansion is not null and s.step_uuid in (select child from below));
     if v_added is not null then
         insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, actor, reason)
         select s.task_uuid, s.step_uuid, s.state, 'cancelled', p_now, s.attempts, p_actor, 'what added it is run again'
@@ -241,6 +258,14 @@ begin
             where c.task_uuid = any (p_tasks) and c.step_uuid <> all (v_added)
               and m.maker <> all (v_added) and m.maker <> all (c.parents)
         ) l;
+        update tasker.tasks t
+        set former_steps = (select json_object_agg(n.name, n.position)
+                            from (select f.key as name, f.value::int as position from json_each_text(t.former_steps) f
+                                  where f.key not in (select s.name from tasker.steps s where s.task_uuid = t.task_uuid)
+                                  union all
+                                  select s.name, s.position from tasker.steps s
+                                  where s.task_uuid = t.task_uuid and s.step_uuid = any (v_added)) n)
+        where t.task_uuid in (select s.task_uuid from tasker.steps s where s.step_uuid = any (v_added));
         delete from tasker.steps where step_uuid = any (v_added);
         update tasker.steps s
         set children = array(select c from unnest(s.children) c where c <> all (v_added))
@@ -256,12 +281,21 @@ begin
     ), moved as (
         update tasker.steps s
         set state = 'pending', state_since = p_now, attempts = 0, worker = null, msg_id = null, retry_at = null,
-            took_ms = null, result = null, error = null, checkpoint = null
+            took_ms = null, result = null, error = null, checkpoint = null, expansion = null
         from was where s.step_uuid = was.step_uuid
         returning s.task_uuid, s.step_uuid, was.state as was
     )
     insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, actor, reason)
     select task_uuid, step_uuid, was, 'pending', p_now, 0, p_actor, p_reason from moved where was <> 'pending';
+    if v_added is not null then
+        -- In the order in which it was said.
+        for v_said in
+            select s.task_uuid, s.step_uuid, s.expansion from tasker.steps s
+            where s.task_uuid = any (p_tasks) and s.expansion is not null order by s.state_since, s.position
+        loop
+            perform tasker.steps_make(v_said.task_uuid, v_said.step_uuid, v_said.expansion);
+        end loop;
+    end if;
 end
 $$;
 
