@@ -298,22 +298,23 @@ class EventsSettings(_Section):
     relays: RelaysSettings = Field(description="What carries durable events out.")
     retention: EventRetentionSettings = Field(description="What is taken away by its age.")
 
-    @model_validator(mode="after")
-    def _bound_once(self) -> EventsSettings:
+    @field_validator("bindings")
+    @classmethod
+    def _bound_once(cls, bindings: tuple[BindingSettings, ...]) -> tuple[BindingSettings, ...]:
         found: set[tuple[str, str]] = set()
-        for binding in self.bindings:
+        for binding in bindings:
             if (pair := (binding.pattern, binding.queue)) in found:
                 raise ValueError(
                     f"'{binding.pattern}' is bound to '{binding.queue}' twice: write its namespaces in one binding"
                 )
             found.add(pair)
         keys: dict[str, str] = {}
-        for binding in self.bindings:
+        for binding in bindings:
             if keys.setdefault(binding.queue, binding.ordered_by) != binding.ordered_by:
                 raise ValueError(
                     f"the queue '{binding.queue}' is bound with two different ordered_by: it has one order"
                 )
-        return self
+        return bindings
 
 
 class TelemetrySettings(_Section):

@@ -240,7 +240,8 @@ class Publication:
     async def _confirmed(self, built: Built, hooks: EventPublisher, payload: Any) -> bool:
         event = built.event
         assert event is not None
-        return bool(await self._called(hooks.before_publish, event.event_name, payload, event.metadata))
+        # A copy: what the hook did to the event's own, only the fast path would tell.
+        return bool(await self._called(hooks.before_publish, event.event_name, payload, dict(event.metadata)))
 
     async def _called(self, function: Callable[..., Any], *arguments: Any) -> Any:
         answer = function(*arguments)

@@ -211,6 +211,16 @@ async def test_a_limit_that_no_database_can_keep_is_refused(client, key, numbers
     assert (await client.get("/v1/limits")).json() == []
 
 
+async def test_a_key_may_have_slashes(client):
+    key = "key:tests:eu/west//1/ü?%2F/"
+    for path in (quote(key, safe=":/"), quote(key, safe="")):
+        answer = await client.put(f"/v1/limits/{path}", json={**WHY, "max_running": 2})
+        assert (answer.status_code, answer.json()["key"]) == (200, key)
+        assert [limit["key"] for limit in (await client.get("/v1/limits")).json()] == [key]
+        assert (await client.delete(f"/v1/limits/{path}")).json()["key"] == key
+        assert (await client.get("/v1/limits")).json() == []
+
+
 async def test_the_slowest_rate_holds_up_no_one_else(host, client, gate):
     gate.open.set()
     await client.put("/v1/limits/handler:waits", json={**WHY, "per_second": 0.000001})

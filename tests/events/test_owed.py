@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from tasker_host import RetryableError, StepContext, Subscriber, step_handler
-from tests.events.test_publishing import Heard, declared, giving
+from tasker_host.worker.owed import OwedEvents
+from tests.events.test_publishing import HANDLERS, Heard, declared, giving
 from tests.support import ended, plugin, running_host, submit
 
 EVENTS = [
@@ -64,3 +65,17 @@ async def test_a_retryable_failure_of_a_cancelled_task_is_told_as_permanent_once
     assert counted == {"a.retried": 1, "a.any": 2, "a.final": 1}
     (step,) = row["steps"]
     assert (step["current_state"], step["error"]["will_retry"]) == ("error", False)
+
+
+async def test_what_was_built_is_sent_before_publishers_take_too_long_for_a_transaction(dsn, monkeypatch):
+    monkeypatch.setattr("tasker_host.worker.owed.BUILDING_SECONDS", 0.0)
+    given = plugin(HANDLERS, [declared("fine", {"name": "a.lost", "condition": "failure"}, max_attempts=1)])
+    async with running_host(dsn, given, worker=False) as host:
+        tasks = [await submit(host, "t", {"n": number}) for number in range(3)]
+        # As a worker leaves them that is killed: taken, and its lease over.
+        await host.database.fetch("select tasker.steps_claim('lost', array['tests'], 3, interval '-1 second', null)")
+        await host.database.fetch("select tasker.steps_claim('finds', array['tests'], 3, interval '1 second', null)")
+        owed = OwedEvents(host.database, host.events, host.catalog, host.catalog.template_ids, lambda: None)
+        assert [await owed.send() for _ in range(4)] == [1, 1, 1, 0]
+        assert [name for name, _, _ in await told(host)] == ["a.lost"] * 3
+        assert {row["status"] for row in await ended(host, *tasks)} == {"blocked_by_failures"}

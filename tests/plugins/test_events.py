@@ -40,6 +40,7 @@ def test_records_classes_and_instances_are_given(install, roster):
         (hooks("[5]"), "not a Publisher or an EventPublisher"),
         (hooks("[Publisher('Say', 5)]"), "publisher 'Say': build must be a function (got 5)"),
         (hooks("[Publisher('', say)]"), "the name of a publisher must be text"),
+        (hooks("[Publisher('my receipts', say)]"), "publisher 'my receipts': no template can name it"),
         (hooks("[Publisher('default', say)]"), "'default' is the host's own publisher; choose another name"),
         (hooks("[Publisher('A', say), Publisher('A', say)]"), "two publishers are named 'A'"),
         (hooks("[Broken]"), "ValueError: no gateway"),
