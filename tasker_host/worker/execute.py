@@ -16,7 +16,7 @@ from tasker_host.domain.context import StepContext
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
 from tasker_host.errors import JsonError, Problem
-from tasker_host.handlers.classify import failed
+from tasker_host.handlers.classify import asked_seconds, failed
 from tasker_host.hooks.records import Classifier
 from tasker_host.registry.plan import StepPlan
 
@@ -162,7 +162,7 @@ def outcome_of_failure(step: Claimed, plan: StepPlan, failure: Failed, took_ms: 
             step.attempt,
             plan.backoff,
             jitter=random.random(),  # noqa: S311 - not a secret
-            requested=failure.retry_after_seconds,
+            requested=asked_seconds(failure.retry_after_seconds),
         )
         retry_after = timedelta(seconds=seconds)
     return Outcome(

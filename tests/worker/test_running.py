@@ -350,6 +350,16 @@ async def test_a_failed_result_says_when_it_is_tried_again(dsn):
     assert results(row) == {"busy": "served"}
 
 
+async def test_a_failed_result_that_asks_for_no_time_at_all_waits_as_its_step_says(dsn):
+    @step_handler("busy")
+    async def busy(context: StepContext) -> Any:
+        return Failed("busy", retry_after_seconds="soon") if context.attempt == 1 else "served"  # type: ignore[arg-type]
+
+    async with running_host(dsn, plugin([busy], [chain("one", "busy")]), worker__retry__base_ms=1) as host:
+        row = await run_to_end(host, "one")
+    assert results(row) == {"busy": "served"}
+
+
 async def test_what_has_ended_is_reported_before_the_steps_that_came_with_the_last_answer_begin(dsn, monkeypatch):
     log: list[str] = []
 
