@@ -63,6 +63,10 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
             if len(value) * 4 <= result_max_bytes:
                 return Outcome(step.task_uuid, step.step_uuid, step.attempt, kind, value, took_ms, None, None)
         if type(result) is Checkpoint:
+            items: object = result.items_processed
+            if not isinstance(items, int) or isinstance(items, bool) or items < 0:
+                what = f"a checkpoint with items_processed {repr(items)[:80]}: it must be a whole number, 0 or more"
+                raise _refusal(plan, what, "CHECKPOINT_INVALID")
             kind, result = "checkpointed", asdict(result)
         else:
             if type(result) is Succeeded:
