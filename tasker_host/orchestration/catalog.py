@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tasker_host.db.database import Database
 from tasker_host.db.sqlfiles import query
+from tasker_host.domain.expansion import expand_nothing
 from tasker_host.domain.graph import children, initial_steps, reads
 from tasker_host.domain.json import loads
 from tasker_host.domain.source import template_from_data
@@ -164,6 +165,13 @@ def _rules(template: TaskTemplate, step: StepDefinition) -> dict[str, object]:
         rules["if_failed"] = "forgive"
     elif batch is not None and batch.failure_strategy is FailureStrategy.FAIL_FAST:
         rules["if_failed"] = "stop_batch"
+    if (
+        step.optional
+        and step.type in (StepType.DECISION, StepType.BATCHABLE)
+        and (made := expand_nothing(template, step.name))
+    ):
+        # For what fails without a worker that could say so: its worker vanished.
+        rules["forgiven"] = made.as_json()
     if batch is not None:
         rules["parallelism"] = batch.parallelism
     if step.priority is not None:

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from tasker_host.domain.result import Decision
+from tasker_host.domain.template import RetryPolicy
 from tests.expansions import RealTask, cut, template
 
 
@@ -188,6 +189,31 @@ async def test_a_step_that_is_made_again_is_the_same_and_another_one_is_not(conn
     assert seen[0].keys() == {"root", "d1", "d2", "x", "last"}
     assert seen[1].keys() == {"root", "d1", "d2", "y"}
     assert seen[1]["y"] not in seen[0].values()
+
+
+OPTIONAL = template("""
+    root
+    route d < root
+    a < route
+    join j < root a
+""")
+
+
+async def test_a_join_that_runs_in_any_case_runs_when_the_worker_of_an_optional_decision_vanishes(connection):
+    steps = [
+        step.model_copy(update={"optional": True, "retry": RetryPolicy(max_attempts=1)})
+        if step.name == "route"
+        else step
+        for step in OPTIONAL.steps
+    ]
+    task = await RealTask.start(connection, OPTIONAL.model_copy(update={"steps": tuple(steps)}), {})
+    await task.finish("root")
+    task.held.clear()
+    await connection.execute("update pgmq.q_tests_queue set vt = now() - interval '1 second'")
+    await task.claim()  # the attempt that was lost ends
+    await task.claim()
+    assert await task.run() == ["root", "join"]
+    assert await task.state() == "complete"
 
 
 WIDE = template("""

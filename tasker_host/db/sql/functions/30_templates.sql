@@ -32,12 +32,12 @@ begin
               if_failed text, priority smallint, tags text[])
     where s.initial is not false;
     insert into tasker.template_rules (
-        template_id, name, handler, max_attempts, if_failed, priority, tags, concurrency_limit, parallelism)
+        template_id, name, handler, max_attempts, if_failed, priority, tags, concurrency_limit, parallelism, forgiven)
     select v_id, s.name, coalesce(s.handler, ''), s.max_attempts, s.if_failed, s.priority, s.tags, s.concurrency_limit,
-           s.parallelism
+           s.parallelism, s.forgiven
     from json_to_recordset(p_steps)
         as s (name text, handler text, max_attempts int, if_failed text, priority smallint, tags text[],
-              concurrency_limit int, parallelism int);
+              concurrency_limit int, parallelism int, forgiven json);
     return v_id;
 end
 $$;

@@ -188,6 +188,10 @@ begin
     if v_poison is not null then
         perform tasker.events_owe(v_poison, p_now);
         perform tasker.batches_stop(v_poison, p_now);
+        perform tasker.steps_make(s.task_uuid, s.step_uuid, d.forgiven)
+        from tasker.steps s join tasker.tasks t on t.task_uuid = s.task_uuid
+        join tasker.template_rules d on d.template_id = t.template_id and d.name = s.template_step
+        where s.step_uuid = any (v_poison) and s.state = 'error' and s.if_failed = 'forgive' and d.forgiven is not null;
         select s.work_for <> '{}' or left_work, s.ended into left_work, v_done from tasker.tasks_settle(v_tasks, null, p_now) s;
         ended := v_done;
     end if;

@@ -5,3 +5,6 @@ alter table tasker.steps
 
 alter table tasker.tasks
     add column former_steps json;                          -- positions of steps that went, by name: made again they are the same
+
+alter table tasker.template_rules
+    add column forgiven json;                              -- what an optional decider adds that fails (see steps_expand)
