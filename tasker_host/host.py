@@ -20,13 +20,14 @@ from tasker_host.config import Config
 from tasker_host.db.database import Database
 from tasker_host.db.embedded import EmbeddedServer
 from tasker_host.db.kernel import NOBODY, Claimed, Taker
-from tasker_host.db.listen import ENDED, EVENTS, REQUESTS, Doorbell, Listener, work
+from tasker_host.db.listen import ENDED, EVENTS, FAST_EVENTS, REQUESTS, Doorbell, Listener, work
 from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
 from tasker_host.errors import DatabaseError
 from tasker_host.events.build import EventOptions
 from tasker_host.events.hub import PLUGIN_FAILED, Events
 from tasker_host.events.relays import Relays
+from tasker_host.events.share import Share
 from tasker_host.events.tasks import TaskNews
 from tasker_host.handlers.bound import bind
 from tasker_host.hooks.relay import Relay
@@ -232,6 +233,12 @@ class Host:
     async def _start_events(self) -> None:
         """The fast path; it ends after the worker, and before what plugins opened for their subscribers."""
         self.events.bus.start()
+        share = self.config.settings.events.share
+        if share.enabled:
+            self.events.share = Share(self.database, self.events.bus.hear, queue_size=share.queue_size)
+            self.events.share.start()
+            if self.config.settings.worker.mode == "polling":
+                log.warning("events of other hosts are not heard", because="worker.mode = polling listens to nothing")
         self._stack.push_async_callback(self._stop_events)
         for plugin in self.roster.faulty():
             told = {"plugin": plugin.name, "status": str(plugin.status), "faults": [str(f) for f in plugin.faults]}
@@ -239,7 +246,7 @@ class Host:
 
     async def _stop_events(self) -> None:
         await self._news.tell()
-        await self.events.bus.close(drain_seconds=self.config.settings.events.drain_seconds)
+        await self.events.close(drain_seconds=self.config.settings.events.drain_seconds)
 
     async def _start_loops(self) -> None:
         supervisor = self._supervisor
@@ -258,7 +265,9 @@ class Host:
             self.relays.start(supervisor)
         if self.config.settings.worker.mode != "polling":
             channels = [ENDED, REQUESTS, *([EVENTS] if self.relays.loops else [])]
-            listener = Listener(self.opened.listen_database, channels, self._heard, own=self.doorbell)
+            share = self.events.share
+            read = {} if share is None else {FAST_EVENTS: share.hear}
+            listener = Listener(self.opened.listen_database, channels, self._heard, own=self.doorbell, read=read)
             supervisor.start("listener", listener.run)
         if self.opened.server is not None:
             server = self.opened.server

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Self
@@ -103,15 +103,24 @@ class RealTask:
         taken = await steps_claim(self.connection, WORKER, ["tests"], want=100, lease=LEASE, tags=None)
         self.hold(taken.steps)
 
-    async def rerun(self, *names: str) -> None:
-        """These and all below them once more."""
+    async def rerun(self, *names: str) -> set[str]:
+        """These and all below them once more; the steps of the template that this is about."""
+        before = dict(await self._states())
         refused = await self.connection.fetchval(
             "select refused from tasker.tasks_operate('rerun', $1, 'ada', 'why', $2)",
             [self.task_uuid],
             json.dumps({"from": names}),
         )
         assert refused is None
+        still = {name for name, state in await self._states() if state == "complete"}
         await self.claim()
+        return {name for name in before if name not in still}
+
+    async def _states(self) -> list[tuple[str, str]]:
+        rows = await self.connection.fetch(
+            "select template_step, state from tasker.steps where task_uuid = $1", self.task_uuid
+        )
+        return [tuple(row) for row in rows]
 
     def hold(self, steps: Sequence[Any]) -> None:
         self.held |= {step.name: step for step in steps}
@@ -166,7 +175,10 @@ class RealTask:
 class Step:
     template_step: str
     parents: set[str]
+    made_by: str | None = None
     is_done: bool = False
+    said: Expansion | None = None
+    """What it made, of a decider that is done."""
 
 
 @dataclass
@@ -195,10 +207,11 @@ class ModelTask:
         expansion = expansion_of(self.template, step.template_step, self.results)
         if expansion:
             self.apply(expansion, name)
+            step.said = expansion
         step.is_done = True
         self.finished.append(name)
 
-    def apply(self, expansion: Expansion, by: str) -> None:
+    def apply(self, expansion: Expansion, by: str, *, nothing_starts: bool = False) -> None:
         before = set(self.steps)
         there = {step.template_step for step in self.steps.values()}
         wanted = []
@@ -208,7 +221,7 @@ class ModelTask:
                 wanted.append(new)
         for new in wanted:
             for name in [one.name for one in new.instances] or [new.name]:
-                self.steps.setdefault(name, Step(new.name, set()))
+                self.steps.setdefault(name, Step(new.name, set(), by))
         for new in wanted:
             for name in self.named(new.name):
                 if name not in before:
@@ -219,9 +232,31 @@ class ModelTask:
             for name in self.named(link.name):
                 if name in before and found:
                     # Whoever waits for something that is made must not have started without it.
-                    assert name not in self.ready()
+                    assert nothing_starts or name not in self.ready()
                     assert not self.steps[name].is_done
                     self.steps[name].parents |= found
+
+    def rerun(self, name: str, results: Results) -> None:
+        """It and all below it once more, and then `results` are what is said."""
+        again = self.below([name]) | {name}
+        makers = {str(step.made_by) for step in self.steps.values() if step.made_by} & again
+        gone = {one for one in self.below(makers) if self.steps[one].made_by}
+        self.steps = {one: step for one, step in self.steps.items() if one not in gone}
+        for one in again - gone:
+            self.steps[one].is_done, self.steps[one].said = False, None
+        last = {one: position for position, one in enumerate(self.finished)}
+        for one in sorted(last, key=last.__getitem__):
+            if one in self.steps and (said := self.steps[one].said):
+                self.apply(said, one, nothing_starts=True)
+        assert all(parent in self.steps for step in self.steps.values() for parent in step.parents)
+        self.results = results
+
+    def below(self, names: Iterable[str]) -> set[str]:
+        found: set[str] = set()
+        level = set(names)
+        while level := {n for n, step in self.steps.items() if step.parents & level or step.made_by in level} - found:
+            found |= level
+        return found
 
     def named(self, name: str) -> list[str]:
         """What is made from that step of the template."""
@@ -248,6 +283,12 @@ def cases(draw: st.DrawFn, *, most_steps: int = 9) -> tuple[TaskTemplate, dict[s
     template = TaskTemplate.model_validate(
         {"name": "t", "namespace_name": "tests", "version": "1.0.0", "steps": steps},
     )
+    return template, draw(answers(template))
+
+
+@st.composite
+def answers(draw: st.DrawFn, template: TaskTemplate) -> dict[str, Decision | Batches]:
+    """What its deciders may say."""
     results: dict[str, Decision | Batches] = {}
     for step in template.steps:
         if step.type is StepType.DECISION:
@@ -262,7 +303,7 @@ def cases(draw: st.DrawFn, *, most_steps: int = 9) -> tuple[TaskTemplate, dict[s
                 if one.type is StepType.BATCH_WORKER and step.name in one.dependencies
             ]
             results[step.name] = replace(cut(draw(st.integers(0, 2))), worker_template=draw(st.sampled_from(workers)))
-    return template, results
+    return results
 
 
 def told(template: TaskTemplate, results: Results) -> str:

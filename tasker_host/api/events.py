@@ -78,6 +78,23 @@ class FastEventsBody:
 
 
 @dataclass(frozen=True, slots=True)
+class SharingBody:
+    """Fast events to and from other hosts; without `events.share.enabled` there is none of it.
+
+    Of those of this host: `sent`, `queued`, `dropped` (too many waited), `too_large` for a notification, `lost` with a
+    call to the database. `unreadable` are notifications that no host sent.
+    """
+
+    sent: int
+    received: int
+    queued: int
+    dropped: int
+    too_large: int
+    lost: int
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True)
 class EventMetricsBody:
     """Everything but `relays` is of this host, since its start; `relays` are those of all hosts."""
 
@@ -86,6 +103,7 @@ class EventMetricsBody:
     router: RouterBody
     events: list[EventCountBody]
     in_process_bus: FastBusBody
+    sharing: SharingBody | None
     fast_events: FastEventsBody | None
     relays: list[dict[str, Any]]
 
@@ -115,6 +133,7 @@ METRICS: dict[str, Any] = {
         }
     ],
     "in_process_bus": {"total_events_dispatched": 1, "dropped": 0, "subscribers": []},
+    "sharing": None,
     "fast_events": None,
     "relays": [],
 }

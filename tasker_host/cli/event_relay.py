@@ -42,10 +42,10 @@ def list_(config_root: Path | None, env: str | None, as_json: bool) -> None:
 
 @relay.command("pause")
 @_NAME
-@click.option("--reason", default="paused by hand", show_default=True, help="Why; shown until it is resumed.")
+@click.option("--reason", help="Why; shown until it is resumed. [default: paused by hand]")
 @config_options
 @json_option
-def pause(name: str, reason: str, config_root: Path | None, env: str | None, as_json: bool) -> None:
+def pause(name: str, reason: str | None, config_root: Path | None, env: str | None, as_json: bool) -> None:
     """Deliver nothing of a relay, on no host, until it is resumed. Its events wait."""
 
     async def act(database: Database) -> None:
@@ -91,7 +91,8 @@ def remove(name: str, force: bool, config_root: Path | None, env: str | None, as
                 " or remove it with --force and lose them"
             )
 
-    _done(name, "removed", act, config_root, env, as_json=as_json)
+    told = "; a host whose plugins still give it makes it anew when it starts"
+    _done(name, "removed", act, config_root, env, as_json=as_json, told=told)
 
 
 def _done(
@@ -102,6 +103,7 @@ def _done(
     env: str | None,
     *,
     as_json: bool,
+    told: str = "",
 ) -> None:
     async def checked(database: Database) -> None:
         await known(database, name)
@@ -111,4 +113,4 @@ def _done(
     if as_json:
         echo_json({"relay": name, "state": state})
     else:
-        click.echo(f"{name} is {state}")
+        click.echo(f"{name} is {state}{told}")

@@ -276,6 +276,11 @@ class EventRetentionSettings(_Section):
     consumed_max_age_days: Days = Field(description="What consumers remember to have done; 0: for ever.")
 
 
+class ShareSettings(_Section):
+    enabled: bool = Field(description="Whether subscribers hear the fast events of other hosts, and they ours.")
+    queue_size: int = Field(ge=1, le=1_000_000, description="Events that wait to be sent at most.")
+
+
 class EventsSettings(_Section):
     message_max_bytes: int = Field(ge=1_024, le=268_435_456, description="One event, as compact JSON.")
     include_step: bool = Field(description="Whether events carry the whole context of their step.")
@@ -288,25 +293,27 @@ class EventsSettings(_Section):
     bindings: Annotated[tuple[BindingSettings, ...], Field(strict=False)] = Field(
         description="More queues that durable events go to."
     )
+    share: ShareSettings = Field(description="Fast events of other hosts.")
     relays: RelaysSettings = Field(description="What carries durable events out.")
     retention: EventRetentionSettings = Field(description="What is taken away by its age.")
 
-    @model_validator(mode="after")
-    def _bound_once(self) -> EventsSettings:
+    @field_validator("bindings")
+    @classmethod
+    def _bound_once(cls, bindings: tuple[BindingSettings, ...]) -> tuple[BindingSettings, ...]:
         found: set[tuple[str, str]] = set()
-        for binding in self.bindings:
+        for binding in bindings:
             if (pair := (binding.pattern, binding.queue)) in found:
                 raise ValueError(
                     f"'{binding.pattern}' is bound to '{binding.queue}' twice: write its namespaces in one binding"
                 )
             found.add(pair)
         keys: dict[str, str] = {}
-        for binding in self.bindings:
+        for binding in bindings:
             if keys.setdefault(binding.queue, binding.ordered_by) != binding.ordered_by:
                 raise ValueError(
                     f"the queue '{binding.queue}' is bound with two different ordered_by: it has one order"
                 )
-        return self
+        return bindings
 
 
 class TelemetrySettings(_Section):

@@ -21,7 +21,12 @@ LOOK_BACK = 500
 
 
 async def event_counts(database: Database, namespace: str | None = None) -> list[Row]:
-    """Per event and publisher, of all hosts: how many were published, declined, failed."""
+    """Per event and publisher, of all hosts: how many were published, declined, failed.
+
+    Raises InvalidRequest for an unknown namespace.
+    """
+    if namespace is not None:
+        await _namespaces(database, namespace)
     return [dict(row) for row in await database.fetch(query("event_ledger"), namespace)]
 
 
@@ -48,7 +53,7 @@ class Tail:
     async def last(self, count: int) -> list[dict[str, Any]]:
         """The last `count` of those asked for, oldest first. Raises InvalidRequest for an unknown namespace."""
         found: list[dict[str, Any]] = []
-        for namespace in await self._namespaces():
+        for namespace in await _namespaces(self._database, self._namespace):
             rows = await self._look(namespace, newest=True)
             self._note(namespace, rows)
             kept = self._wanted(rows)
@@ -61,7 +66,7 @@ class Tail:
     async def new(self) -> list[dict[str, Any]]:
         """Those that came since the last look."""
         found: list[dict[str, Any]] = []
-        for namespace in await self._namespaces():
+        for namespace in await _namespaces(self._database, self._namespace):
             after = max(0, self._newest.get(namespace, 0) - LOOK_BACK)
             seen = self._seen.get(namespace, set())
             rows = [row for row in await self._look(namespace, after=after) if row["msg_id"] not in seen]
@@ -81,14 +86,6 @@ class Tail:
         self._newest[namespace] = newest = max(ids, default=0)
         self._seen[namespace] = {seen for seen in ids if seen >= newest - LOOK_BACK}
 
-    async def _namespaces(self) -> list[str]:
-        names = [row[0] for row in await self._database.fetch(query("namespaces"))]
-        if self._namespace is None:
-            return names
-        if self._namespace not in names:
-            raise InvalidRequest(f"no namespace '{self._namespace}'; there is {', '.join(names) or 'none yet'}")
-        return [self._namespace]
-
     def _wanted(self, rows: Sequence[Any]) -> list[dict[str, Any]]:
         return [
             event
@@ -96,6 +93,16 @@ class Tail:
             if isinstance(event, dict) and "metadata" in event and "payload" in event  # others may send there too
             if self._pattern is None or matches(self._pattern, str(event.get("event_name")))
         ]
+
+
+async def _namespaces(database: Database, only: str | None) -> list[str]:
+    """All, or that one. Raises InvalidRequest where there is none of that name."""
+    names = [row[0] for row in await database.fetch(query("namespaces"))]
+    if only is None:
+        return names
+    if only not in names:
+        raise InvalidRequest(f"no namespace '{only}'; there is {', '.join(names) or 'none yet'}")
+    return [only]
 
 
 def _in_order(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -79,6 +79,8 @@ class Taken:
     """Until the next message comes due; None when nothing waits for a time."""
     relayed: bool = False
     """Whether a relay got a durable event by this call."""
+    final: list[UUID] = field(default_factory=list)
+    """Steps that were to be tried again and will not be, as their task is over: their events are owed, not sent."""
 
 
 class Checkpointed(NamedTuple):
@@ -274,6 +276,7 @@ def _taken(rows: list[Record]) -> Taken:
         left=summary.get("left", []),
         next_due_seconds=summary["next_due"],
         relayed=summary.get("relayed", False),
+        final=[UUID(step) for step in summary.get("final", ())],
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GATHER_SECONDS = 0.01
 RECONNECT_SECONDS = 1.0
+NOTIFY_SECONDS = 10.0
 
 _FAILED = (DatabaseError, asyncpg.PostgresError, *CONNECTION_LOST)
 
@@ -37,10 +38,19 @@ REQUESTS = "tasker.requests"
 EVENTS = "tasker.events"
 """Rings when relays got events to carry out."""
 
+FAST_EVENTS = "tasker.fast_events"
+"""Carries fast events from host to host, where that is configured (`events.share`)."""
+
 
 def work(namespace: str) -> str:
     """The channel that rings when the queue of `namespace` got work."""
     return f"tasker.work.{namespace}"
+
+
+async def notify(connection: Connection, channel: str, payloads: Sequence[str]) -> None:
+    """Sends each payload, of at most 7,999 bytes, to who listens. Raises what the database does."""
+    async with asyncio.timeout(NOTIFY_SECONDS):
+        await connection.execute("select pg_notify($1, p) from unnest($2::text[]) p", channel, payloads)
 
 
 class Doorbell:
@@ -104,6 +114,7 @@ class Listener:
 
     A lost connection is noticed at once and made anew; what may have been missed meanwhile is looked up by the caller,
     who is told by that extra call. What `own`, the doorbell of this host, rings is not heard: who rings knows already.
+    `read` are channels on which something is said: their functions are given the payload of each notification.
     """
 
     def __init__(
@@ -113,12 +124,14 @@ class Listener:
         heard: Callable[[str], None],
         *,
         own: Doorbell | None = None,
+        read: Mapping[str, Callable[[str], None]] | None = None,
         retry_seconds: float = RECONNECT_SECONDS,
     ) -> None:
         self._database = database
         self._own = own
         self._channels = list(channels)
         self._heard = heard
+        self._read = dict(read or {})
         self._retry_seconds = retry_seconds
         self.connected = False
 
@@ -132,6 +145,8 @@ class Listener:
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
                 for channel in self._channels:
                     await connection.add_listener(channel, self._on_bell)
+                for channel in self._read:
+                    await connection.add_listener(channel, self._on_notification)
                 self.connected = True
                 for channel in self._channels:
                     self._heard(channel)
@@ -142,6 +157,9 @@ class Listener:
                 self.connected = False
                 await dropped(connection)
             await asyncio.sleep(self._retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+    def _on_notification(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
+        self._read[channel](str(payload))
 
     def _on_bell(self, _connection: object, pid: int, channel: str, _payload: object) -> None:
         if self._own is None or pid != self._own.pid:

@@ -156,8 +156,11 @@ async def relays_stats(database: Database) -> list[Row]:
     return [loads(row[0]) for row in await database.fetch("select tasker.relays_stats()::text")]
 
 
-async def relay_stop(database: Database, relay: str, because: str) -> bool:
-    """Nothing of it is delivered until it is resumed; its events wait. False: there is no such relay."""
+async def relay_stop(database: Database, relay: str, because: str | None) -> bool:
+    """Nothing of it is delivered until it is resumed; its events wait. False: there is no such relay.
+
+    A relay that is stopped already gets the new reason; without one it keeps the one it has.
+    """
     return bool(await database.fetchval("select tasker.relay_stop($1, $2)", relay, because))
 
 

@@ -24,6 +24,7 @@ class Flow:
         """Parents before children."""
         self.initial = frozenset(initial_steps(template))
         self._only_after: dict[str, frozenset[str]] = {}
+        self._shares: dict[str, bool] = {}
 
     @cached_property
     def reads(self) -> Mapping[str, tuple[str, ...] | None]:
@@ -84,6 +85,24 @@ class Flow:
                     found.add(name)
             known = self._only_after[decider] = frozenset(found - {decider})
         return known
+
+    def shares(self, decider: str) -> bool:
+        """Whether other deciders have a say in what it makes: some of it is below them on a way around it."""
+        known = self._shares.get(decider)
+        if known is None:
+            known = self._shares[decider] = any(self._has_other_above(name, decider) for name in self.made_by(decider))
+        return known
+
+    def _has_other_above(self, name: str, decider: str) -> bool:
+        found, left = {decider}, [name]
+        while left:
+            for parent in self.parents[left.pop()]:
+                if parent not in found:
+                    if self.type_of[parent] in (StepType.DECISION, StepType.BATCHABLE):
+                        return True
+                    found.add(parent)
+                    left.append(parent)
+        return False
 
     def depth(self, decision: str) -> int:
         """Decisions one above the other up to this one, itself included."""

@@ -74,12 +74,15 @@ class Expansion:
 
     steps: tuple[NewStep, ...] = ()
     links: tuple[Link, ...] = ()
+    is_shared: bool = False
+    """Others have a say in these steps: when one of those is run again, what is below it is made anew from this."""
 
     def __bool__(self) -> bool:
         return bool(self.steps)
 
     def as_json(self) -> dict[str, Any]:
-        return {"steps": [step.as_json() for step in self.steps], "links": [link.as_json() for link in self.links]}
+        shown = {"steps": [step.as_json() for step in self.steps], "links": [link.as_json() for link in self.links]}
+        return {**shown, "is_shared": True} if self.is_shared else shown
 
 
 class _There(Enum):
@@ -117,7 +120,8 @@ class Maker:
     def expansion(self) -> Expansion:
         if not self._made:
             return Expansion()
-        return Expansion(tuple(self._new(name, there) for name, there in self._made.items()), tuple(self._links()))
+        steps = tuple(self._new(name, there) for name, there in self._made.items())
+        return Expansion(steps, tuple(self._links()), self._flow.shares(self._decider))
 
     def _new(self, name: str, there: _There) -> NewStep:
         flow = self._flow

@@ -33,6 +33,11 @@ def pattern_problem(pattern: object) -> str | None:
                 f"{pattern!r} is no pattern of event names: {segment!r} is neither a segment (a-z, 0-9, _) nor"
                 " * (one segment) nor ** (any number)"
             )
+    if _SEGMENT.fullmatch(pattern):
+        return (
+            f"{pattern!r} is the name of no event, they have at least two segments: write '{pattern}.*' for one more,"
+            f" '{pattern}.**' for any number"
+        )
     return None
 
 

@@ -7,10 +7,11 @@ import re
 _QUEUE = re.compile(r"[a-z_][a-z0-9_]{0,46}")
 _RELAY = re.compile(r"[a-z][a-z0-9_]{0,35}")
 _KEY = re.compile(r"(payload|metadata)(\.[A-Za-z0-9_-]+)+|event_(id|name|version)")
+_DEAD = "_relay_dead"
 _OWN_ENDS = {
     "_queue": "the steps of a namespace",
     "_relay": "a relay",
-    "_relay_dead": "a relay's dead events",
+    _DEAD: "a relay's dead events",
     "orchestration_task_requests": "requests for tasks",
 }
 
@@ -23,6 +24,12 @@ def queue_problem(queue: str) -> str | None:
         if queue.endswith(end):
             return f"{queue!r} is a queue of {whose}: choose a name that does not end with {end}"
     return None
+
+
+def own_queue(queue: str) -> str | None:
+    """Of what the messages of that queue are that the host itself deals with; None when others may."""
+    ends = (end for end in _OWN_ENDS if queue.endswith(end) and end != _DEAD)
+    return next((_OWN_ENDS[end] for end in ends), None)
 
 
 def relay_problem(name: object) -> str | None:

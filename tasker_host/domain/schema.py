@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from jsonschema import FormatChecker
-from jsonschema.exceptions import SchemaError
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from tasker_host.domain.schema_faults import schema_faults
 from tasker_host.domain.schema_quick import quick_check
 from tasker_host.errors import Problem
 
@@ -37,11 +37,9 @@ def schema_check(schema: dict[str, Any], *, subject: str) -> SchemaCheck:
 
     Draft 2020-12, or the one that `$schema` names; formats are checked.
     """
-    kind = validator_for(schema)
-    try:
-        kind.check_schema(schema)
-    except SchemaError as error:
-        raise InvalidSchema(error.message) from error
+    for _, message in schema_faults(schema):
+        raise InvalidSchema(message)
+    kind = validator_for(schema, default=Draft202012Validator)
     validator: Validator = kind(schema, format_checker=_formats(kind.FORMAT_CHECKER), registry=_NOTHING_ELSE)
 
     # The default draft only: "$schema" is not one of the keywords of a plain schema.
@@ -54,6 +52,9 @@ def schema_check(schema: dict[str, Any], *, subject: str) -> SchemaCheck:
             errors = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
         except Unresolvable as error:
             return [Problem(subject, f"the schema refers to what it does not have: {error}")]
+        except (RecursionError, ArithmeticError) as error:
+            # A schema that refers to itself for ever; a number too large for a multipleOf that is none.
+            return [Problem(subject, f"cannot be checked by the schema: {error}")]
         return [Problem(subject + error.json_path.removeprefix("$"), error.message) for error in errors]
 
     return check

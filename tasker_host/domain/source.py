@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema.validators import Draft202012Validator, validator_for
 from pydantic import ValidationError
 
 from tasker_host.domain import yaml
 from tasker_host.domain.faults import Fault, Path, faults, path_text
 from tasker_host.domain.graph import find_problems
 from tasker_host.domain.json import plain
+from tasker_host.domain.schema_faults import schema_faults
 from tasker_host.domain.states import StepType
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import ALL_STEPS, TaskTemplate
@@ -180,9 +180,8 @@ def _schema_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     for path, schema in _schemas(data):
         if not isinstance(schema, dict):
             continue
-        kind = validator_for(schema, default=Draft202012Validator)
-        for error in kind(kind.META_SCHEMA).iter_errors(schema):
-            yield Fault((*path, *error.absolute_path), f"not a JSON Schema: {error.message}", code="INVALID_SCHEMA")
+        for place, message in schema_faults(schema):
+            yield Fault((*path, *place), f"not a JSON Schema: {message}", code="INVALID_SCHEMA")
 
 
 # Doubts ---------------------------------------------------------------------------------------------------------------

@@ -28,11 +28,13 @@ class BuiltIn:
 
     @hookimpl
     def tasker_subscribers(self) -> list[Subscriber]:
+        # Their own process's only: where hosts share events, each is logged and counted once, where it was published.
         found = []
         if self._log:
-            found.append(Subscriber("tasker.log", self._log, log_event))
+            found.append(Subscriber("tasker.log", self._log, log_event, own_only=True))
         if self.metrics is not None:
-            found.append(Subscriber("tasker.metrics", ("*",), self.metrics.receive, queue_size=METRICS_QUEUE))
+            receive = self.metrics.receive
+            found.append(Subscriber("tasker.metrics", ("*",), receive, queue_size=METRICS_QUEUE, own_only=True))
         return found
 
 

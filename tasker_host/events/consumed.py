@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from tasker_host.domain.event import DomainEvent
+from tasker_host.domain.routing import own_queue
+from tasker_host.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -73,3 +75,22 @@ def lost(event: Consumed) -> str:
         f"{told(event)} is not this consumer's any more: its lease ended, or it was acknowledged or given back before;"
         " whoever has it now deals with it"
     )
+
+
+MOST = 1_000_000
+"""Of seconds, events and attempts that a consumer may ask for."""
+
+
+def check_arguments(queue: str, once: Any, poll_interval_seconds: Any, **numbers: Any) -> None:
+    """Those of `consume`. Raises InvalidRequest."""
+    if (whose := own_queue(queue)) is not None:
+        # What is no event would go to the archive: steps would never run.
+        raise InvalidRequest(f"{queue!r} is a queue of {whose}, which the host itself reads; consume would empty it")
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+            raise InvalidRequest(f"{name} must be a whole number from 1 to {MOST} (got {value!r:.80})")
+    pause = poll_interval_seconds
+    if isinstance(pause, bool) or not isinstance(pause, int | float) or not 0 < pause <= MOST:
+        raise InvalidRequest(f"poll_interval_seconds must be a number above 0, to {MOST} (got {pause!r:.80})")
+    if once is not None and (not isinstance(once, str) or not once):
+        raise InvalidRequest(f"once must be a name, or None (got {once!r:.80})")

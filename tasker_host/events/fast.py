@@ -60,6 +60,14 @@ class FastBus:
             for mailbox in hearers:
                 mailbox.put(event)
 
+    def hear(self, event: DomainEvent) -> None:
+        """One that another process published, into the queue of everybody who hears those."""
+        hearers = [mailbox for mailbox in self._hearers(event.event_name) if not mailbox.own_only]
+        if hearers and not self._closed:
+            self.published += 1
+            for mailbox in hearers:
+                mailbox.put(event)
+
     async def close(self, *, drain_seconds: float) -> dict[str, int]:
         """Gives out what is queued for so long, then ends; how many events of whom were dropped in the end."""
         self._closed = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from tasker_host.events.builtin import BuiltIn
 from tasker_host.events.fast import FastBus
 from tasker_host.events.ledger import Ledger
 from tasker_host.events.mailbox import Mailbox
+from tasker_host.events.share import Share
 from tasker_host.hooks.publisher import BoundPublisher, EventPublisher
 from tasker_host.hooks.records import Subscriber
 from tasker_host.registry.plan import StepPlan
@@ -54,6 +56,8 @@ class Events:
         self._options = options
         self.fired_by = fired_by
         self.bus = FastBus(subscribers, timeout_seconds=subscriber_timeout_seconds)
+        self.share: Share | None = None
+        """What gives fast events to other hosts, where that is configured."""
         self._after: dict[str, Mailbox] = {
             publisher.name: self.bus.mailbox(Subscriber(f"after_publish of {publisher.name}", (), _after(hooks)))
             for publisher in publishers
@@ -95,6 +99,8 @@ class Events:
             assert built.event is not None
             self.paths[plan.mode] += 1
             if plan.is_fast:
+                if self.share is not None:
+                    self.share.share(built.event)
                 self.bus.publish(built.event)
             if (mailbox := self._after.get(publisher)) is not None:
                 mailbox.put(built.event)
@@ -133,6 +139,11 @@ class Events:
             fired = {"fired_at": datetime.now(UTC).isoformat(timespec="microseconds"), "fired_by": self.fired_by}
             self.bus.publish(DomainEvent(uuid7(), name, dict(payload), {**metadata, **fired}))
 
+    async def close(self, *, drain_seconds: float) -> None:
+        """Gives out what is queued for so long, here and to other hosts; what is left then is dropped, and said so."""
+        shared = () if self.share is None else (self.share.close(drain_seconds=drain_seconds),)
+        await asyncio.gather(self.bus.close(drain_seconds=drain_seconds), *shared)
+
     def summary(self) -> dict[str, Any]:
         """Everything that was counted since the start of this host."""
         subscribers = self.bus.stats()
@@ -151,6 +162,7 @@ class Events:
                 "dropped": sum(one["dropped"] for one in subscribers),
                 "subscribers": subscribers,
             },
+            "sharing": None if self.share is None else self.share.stats(),
             "fast_events": None
             if self.built_in is None or self.built_in.metrics is None
             else self.built_in.metrics.summary(),

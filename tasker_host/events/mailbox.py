@@ -41,6 +41,7 @@ class Mailbox(ABC):
     def __init__(self, subscriber: Subscriber, timeout_seconds: float) -> None:
         self.name = subscriber.name
         self.patterns = tuple(subscriber.events)
+        self.own_only = subscriber.own_only
         self.failed = 0
         self.timed_out = 0
         self._receive = subscriber.receive

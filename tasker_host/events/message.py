@@ -62,9 +62,9 @@ def json_object(members: Iterable[tuple[str, str]]) -> str:
 
 
 def more_members(more: Mapping[str, Any]) -> str:
-    """Additional metadata as members of a JSON object; the host's own names are left out."""
+    """Additional metadata as further members of a JSON object; the host's own names are left out."""
     own = {key: value for key, value in more.items() if key not in METADATA}
-    return f"{dumps(own)[1:-1]}," if own else ""
+    return f",{dumps(own)[1:-1]}" if own else ""
 
 
 def check_size(message: str, most: int) -> None:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -23,7 +24,7 @@ from tasker_host.db.sqlfiles import query
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import loads
 from tasker_host.errors import DatabaseError, DatabaseUnavailable, JsonError, LeaseLost
-from tasker_host.events.consumed import Consumed, lost, told
+from tasker_host.events.consumed import Consumed, check_arguments, lost, told
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
@@ -55,8 +56,17 @@ def consume(
     acknowledged under that name is not shown again, though it be sent again.
 
     Raises DatabaseUnavailable when the database cannot be reached at first; later it is waited for. Raises
-    DatabaseError when there is no such queue.
+    DatabaseError when there is no such queue, and InvalidRequest for a queue that the host itself works on, and for
+    arguments that make no sense.
     """
+    check_arguments(
+        queue,
+        once,
+        poll_interval_seconds,
+        lease_seconds=lease_seconds,
+        batch_size=batch_size,
+        max_attempts=1 if max_attempts is None else max_attempts,
+    )
     return Consumer(
         Database(dsn),
         queue,
@@ -242,7 +252,11 @@ class Consumer:
         self._check(event)
         try:
             async with self._calling:
-                ours = await self._again(await self._connected(), [event], round(after_seconds))
+                # Not before then: PGMQ counts whole seconds.
+                ours = await self._again(await self._connected(), [event], ceil(max(0.0, after_seconds)))
+        except CONNECTION_LOST as error:
+            await self._disconnect()
+            raise DatabaseUnavailable(f"the connection was lost: {told(event)} comes again, maybe sooner") from error
         finally:
             self._forget(event)
         if not ours:

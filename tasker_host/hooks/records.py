@@ -154,9 +154,11 @@ class Subscriber:
 
     `receive(event)`, sync (called in a thread of the subscriber's own) or async, is given one `DomainEvent` after the
     other, in their order. When it falls more than `queue_size` events behind, the oldest are dropped and counted.
+    Where hosts share their events (`events.share.enabled`) it hears those of all of them, unless it is `own_only`.
     """
 
     name: str
     events: Sequence[str]
     receive: Callable[[DomainEvent], Any]
     queue_size: int = field(default=1000, kw_only=True)
+    own_only: bool = field(default=False, kw_only=True)

@@ -53,8 +53,8 @@ def _plan(template: TaskTemplate, step: StepDefinition, event: EventDeclaration,
         is_durable=event.delivery_mode is not DeliveryMode.FAST,
         is_fast=event.delivery_mode is not DeliveryMode.DURABLE,
         include_step=event.include_step,
-        head=f'"event_name":{dumps(event.name)},"event_version":{dumps(event.version)}',
-        origin=f'"namespace":{dumps(template.namespace_name)},"template_name":{dumps(template.name)},'
-        f'"fired_by":{dumps(name)}',
+        named=f'"event_name":{dumps(event.name)},"event_version":{dumps(event.version)}',
+        origin=f'"fired_by":{dumps(name)},"namespace":{dumps(template.namespace_name)},"step_name"',
         step_name=dumps(step.name),
+        template=f'"template_name":{dumps(template.name)}',
     )

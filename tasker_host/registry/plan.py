@@ -35,12 +35,14 @@ class EventPlan:
     is_durable: bool
     is_fast: bool
     include_step: bool | None
-    head: str
+    named: str
     """Members of its message, as JSON: name and version."""
     origin: str
-    """Members of its metadata, as JSON: namespace, template and publisher."""
+    """Members of its metadata, as JSON: publisher, namespace and, still without its value, the step's name."""
     step_name: str
     """That of the template, as JSON."""
+    template: str
+    """Member of its metadata, as JSON: the template's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class StepPlan:
     check_result: SchemaCheck | None = None
     """By the step's `result_schema`."""
     expand: Expand | None = None
+    forgiven: str | None = None
+    """What an optional decision or analyzer adds when it fails, as JSON text (`functions/45_expand.sql`)."""
     """For decisions and analyzers: from what the handler returned to the step's value and the steps it adds.
 
     Raises ValueError when the template does not allow these."""

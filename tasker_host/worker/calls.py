@@ -134,6 +134,7 @@ class Calls:
         """An outcome that the database refuses must not hold back the others of its batch: it becomes a failure."""
         ended: list[UUID] = []
         superseded: list[UUID] = []
+        final: list[UUID] = []
         relayed = False
         while outcomes:
             try:
@@ -145,9 +146,10 @@ class Calls:
                 break
             ended += taken.ended
             superseded += taken.superseded
+            final += taken.final
             relayed = relayed or taken.relayed
             outcomes = outcomes[1:]
-        told = Taken(steps=[], ended=ended, superseded=superseded, left=self._namespaces, relayed=relayed)
+        told = Taken(steps=[], ended=ended, superseded=superseded, left=self._namespaces, relayed=relayed, final=final)
         return told, outcomes
 
     async def _finish_alone(self, outcome: Outcome) -> Taken:

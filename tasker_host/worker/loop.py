@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -56,7 +56,7 @@ class _Call:
     outcomes: list[Outcome]
     want: int
     look: bool
-    answer: asyncio.Task[tuple[Taken | None, list[Outcome]]]
+    answer: Awaitable[tuple[Taken | None, list[Outcome]]]
 
 
 class Worker:
@@ -106,6 +106,8 @@ class Worker:
         self._checkpoints: list[tuple[Claimed, str]] = []
         self._recalled = False
         self._waiter: asyncio.Future[None] | None = None
+        self._ahead: asyncio.Future[tuple[Taken | None, list[Outcome]]] | None = None
+        """The last call that was made ahead, the only one that may still be on its way at the end."""
         self._stop_at: float | None = None
         self._last_report_at = math.inf
         self._unserved = Unserved(worker_id, options.slots)
@@ -259,11 +261,12 @@ class Worker:
                 else:
                     call = await self._answered(call)
         finally:
-            if call is not None:
-                call.answer.cancel()
+            if self._ahead is not None:
+                self._ahead.cancel()
+                await asyncio.gather(self._ahead, return_exceptions=True)
 
-    def _call(self) -> _Call | None:
-        """Reports what has ended and takes more, if there is any of it."""
+    def _call(self, *, ahead: bool = False) -> _Call | None:
+        """Reports what has ended and takes more, if there is any of it; `ahead`: nobody waits for it yet."""
         want = self._capacity.room if self._stop_at is None else 0
         look = want > 0 and not self._capacity.is_shedding and self._outlook.is_due
         if not self._outcomes and not look:
@@ -271,7 +274,10 @@ class Worker:
         outcomes, self._outcomes = self._outcomes, []
         if look:
             self._outlook.looks()
-        return _Call(outcomes, want, look, asyncio.create_task(self._calls.take(outcomes, want, look=look)))
+        answer: Awaitable[tuple[Taken | None, list[Outcome]]] = self._calls.take(outcomes, want, look=look)
+        if ahead:
+            answer = self._ahead = asyncio.ensure_future(answer)
+        return _Call(outcomes, want, look, answer)
 
     async def _answered(self, call: _Call) -> _Call | None:
         """Begins what a call took; the next call, if it was made meanwhile."""
@@ -287,17 +293,14 @@ class Worker:
         try:
             if self._outcomes and self._stop_at is None and not (self._recalled or self._checkpoints):
                 # The next call goes out before these steps begin: the database does not wait for that.
-                following = self._call()
+                following = self._call(ahead=True)
                 await asyncio.sleep(0)  # it is made,
                 await asyncio.sleep(0)  # and on its way
             self._tell_events(call.outcomes[: len(call.outcomes) - len(left)], taken)
+            self._tell(taken)
             for template_id in {step.template_id for step in taken.steps}:
                 if self._plans.known(template_id) is None:
                     await self._load(template_id)
-        except BaseException:
-            if following is not None:
-                following.answer.cancel()
-            raise
         finally:
             self._capacity.keep(len(taken.steps))
         self._start(taken.steps)
@@ -305,15 +308,21 @@ class Worker:
 
     def _received(self, taken: Taken, call: _Call) -> None:
         """When to look again, and who else is to look."""
-        self._tell(taken)
+        self._share(taken)
         if call.want > 0 and len(taken.steps) >= call.want:
             # A full answer says nothing of what it left behind: others may find some of it.
             self._doorbell.ring([work(namespace) for namespace in self.namespaces])
             self._outlook.bell = True
         self._outlook.answered(taken.next_due_seconds, looked=call.look, yields=bool(self._unserved))
 
+    def _share(self, taken: Taken) -> None:
+        """Tells other workers of what is left for them."""
+        if taken.left:
+            self._doorbell.ring([work(namespace) for namespace in taken.left])
+            self._outlook.bell = True
+
     def _tell(self, taken: Taken) -> None:
-        """Tells watchers and other workers what a call has changed."""
+        """Tells those who wait for it what a call has changed; its events are told before that."""
         for step_uuid in taken.superseded:
             self.counts.superseded += 1
             log.warning("outcome came too late, nothing changed", step=str(step_uuid), worker=self.id)
@@ -322,9 +331,6 @@ class Worker:
             self._doorbell.ring([ENDED])
         if taken.relayed:
             self._on_relayed()
-        if taken.left:
-            self._doorbell.ring([work(namespace) for namespace in taken.left])
-            self._outlook.bell = True
 
     def _start(self, steps: list[Claimed]) -> None:
         self.counts.claimed += len(steps)
@@ -379,15 +385,16 @@ class Worker:
     def _committed(self, outcome: Outcome, taken: Taken) -> None:
         if not taken.superseded:
             self.counts.succeeded += 1
+        self._share(taken)
         self._tell_events([outcome], taken)
         self._tell(taken)
         self._rouse()
 
     def _tell_events(self, outcomes: Sequence[Outcome], taken: Taken) -> None:
-        """Of these outcomes, which were reported, those that counted."""
-        superseded = set(taken.superseded)
+        """Of these outcomes, which were reported, those that counted as they were meant."""
+        otherwise = {*taken.superseded, *taken.final}
         for outcome in outcomes:
-            if outcome.telling is not None and outcome.step_uuid not in superseded:
+            if outcome.telling is not None and outcome.step_uuid not in otherwise:
                 self._events.accepted(cast("Publication", outcome.telling))
 
     async def _instead(self, outcome: Outcome, refused: Failed) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from uuid import UUID
@@ -17,6 +18,9 @@ from tasker_host.events.build import Publication
 from tasker_host.events.hub import Events
 from tasker_host.worker.execute import context_of
 from tasker_host.worker.options import Plans
+
+BUILDING_SECONDS = 10.0
+"""After so long what was built is sent: publishers may take their time, and the transaction must not be cut for it."""
 
 
 class OwedEvents:
@@ -58,12 +62,15 @@ class OwedEvents:
             steps = await connection.fetch(query("events_owed_claimed"), [row["step_uuid"] for row in rows])
             known = {row["step_uuid"]: Claimed._make(tuple(row)[:-1]) for row in steps}
             told = []
+            until = time.monotonic() + BUILDING_SECONDS
             for row in rows:
                 publication = await self._built(known[row["step_uuid"]], row["attempt"], row["error"])
                 if publication is None:
                     self._unknown.add(row["step_uuid"])
                 else:
                     told.append(publication)
+                if time.monotonic() >= until:
+                    break
             by_namespace: dict[str, list[str]] = defaultdict(list)
             for publication in told:
                 by_namespace[publication.step.namespace] += publication.messages

@@ -161,10 +161,12 @@ async def test_a_task_is_run_again_from_a_step_with_the_values_of_earlier_ones(h
     history = (await client.get(f"/v1/tasks/{task}/history")).json()
     runs = [move["step_name"] for move in history if move["to_state"] == "complete" and move["step_name"]]
     assert sorted(runs) == ["fails", "fails", "first", "last", "last"]
-    wrong = await client.post(f"/v1/tasks/{task}/rerun", json={**WHY, "from": ["nothing"]})
-    assert (wrong.status_code, wrong.json()["problems"][0]["message"]) == (
+    of_fails = [(move["from_state"], move["to_state"]) for move in history if move["step_name"] == "fails"]
+    assert of_fails[-4:-1] == [("complete", "pending"), ("pending", "enqueued"), ("enqueued", "in_progress")]
+    wrong = await client.post(f"/v1/tasks/{task}/rerun", json={**WHY, "from": ["last", "lst", "nothing"]})
+    assert (wrong.status_code, [problem["message"] for problem in wrong.json()["problems"]]) == (
         400,
-        "no step of the task is named 'nothing'",
+        ["the task has no step named 'lst'; did you mean 'last'?", "the task has no step named 'nothing'"],
     )
 
 

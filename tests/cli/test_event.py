@@ -49,7 +49,8 @@ async def test_stats_count_what_hosts_published_also_after_their_end(tasks, told
     people = (await told("stats", "--namespace", "tests")).out
     assert "order.placed" in people
     assert "order.bad failed last at" in people
-    assert (await told("stats", "--namespace", "none", "--json")).json == {"events": [], "relays": []}
+    unknown = await told("stats", "--namespace", "nobody")
+    assert (unknown.code, unknown.err) == (2, "error: no namespace 'nobody'; there is tests\n")
 
 
 async def test_tail_prints_the_last_events_of_a_pattern_or_a_task(tasks, told):

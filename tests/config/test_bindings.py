@@ -46,6 +46,7 @@ def test_a_wrong_binding_is_told_with_its_place(tmp_path, text, told):
     [
         ('pattern = "a.*"\nqueue = "money"\nnamespaces = ["x"]', "is bound to 'money' twice"),
         ('pattern = "b.*"\nqueue = "money"\nordered_by = "payload.id"', "two different ordered_by"),
+        ('pattern = "money"\nqueue = "money"', "'money' is the name of no event"),
     ],
 )
 def test_two_bindings_that_contradict_each_other_are_told(tmp_path, second, told):

@@ -98,3 +98,27 @@ async def test_namespaces_of_before_an_upgrade_get_their_queue_by_it(kernel, dat
     await kernel.connection.execute("update tasker.migrations set sha256 = 'older' where name = 'functions'")
     assert await migrate(database) == ("functions",)
     assert await sent(kernel) == []
+
+
+async def test_of_a_retry_that_is_none_any_more_nothing_is_told_but_of_the_others_of_its_report(kernel):
+    template = await kernel.template({"a": []})
+    (over, going), _ = await kernel.submit(template, 2)
+    steps = {step.task_uuid: step for step in (await kernel.claim()).steps}
+    await kernel.operate("cancel", over, running="finish")
+    again = [failed(steps[task], retry_after=timedelta(seconds=9)) for task in (over, going)]
+    answer = await kernel.finish(*(telling(outcome, f"a.{outcome.task_uuid}") for outcome in again))
+    assert (answer.final, answer.superseded) == ([steps[over].step_uuid], [])
+    assert await sent(kernel) == [f"a.{going}"]
+
+
+async def test_a_retry_that_ends_with_its_batch_in_the_same_report_is_final(kernel):
+    template = await kernel.template({"first": [], "second": []})
+    await kernel.submit(template)
+    await kernel.connection.execute(
+        "update tasker.steps set made_by = task_uuid, template_step = 'first', if_failed = 'stop_batch'"
+    )
+    first, second = (await kernel.claim()).steps
+    last, again = failed(first), failed(second, retry_after=timedelta(seconds=9))
+    answer = await kernel.finish(telling(last, "a.failed"), telling(again, "a.retried"))
+    assert answer.final == [second.step_uuid]
+    assert await sent(kernel) == ["a.failed"]

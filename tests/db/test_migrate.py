@@ -56,6 +56,11 @@ async def test_an_edited_migration_is_refused_and_named(database, monkeypatch):
             await call(database)
 
 
+def test_every_migration_has_a_number_of_its_own():
+    versions = [migration.version for migration in migrations()]
+    assert versions == sorted(set(versions))
+
+
 async def test_a_database_newer_than_the_host_is_left_alone(database):
     await database.fetch("insert into tasker.migrations (version, name, sha256) values (99, '0099_later', 'x')")
     with pytest.raises(

@@ -78,6 +78,15 @@ async def test_a_cancelled_task_goes_when_its_last_step_has_ended_and_left_its_l
     await counted(kernel)
 
 
+async def test_what_is_owed_of_a_tasks_events_goes_along(kernel):
+    task = await finished(kernel, await template(kernel, {"a": []}), NOW)
+    await kernel.connection.execute(
+        "insert into tasker.events_owed select step_uuid, 1, 'null', now() from tasker.steps where task_uuid = $1", task
+    )
+    assert await retain(kernel, before=NOW + DAY) == 1
+    assert await kernel.connection.fetchval("select count(*) from tasker.events_owed") == 0
+
+
 async def test_of_each_namespace_those_that_ended_last_are_kept(kernel):
     one = await template(kernel, {"a": []})
     tasks = [await finished(kernel, one, NOW + DAY * day) for day in (3, 1, 2)]

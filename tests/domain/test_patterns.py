@@ -48,6 +48,13 @@ def test_what_is_no_pattern_is_told(pattern):
     assert pattern_problem(pattern)
 
 
+def test_a_word_alone_which_no_event_is_called_is_told_with_what_may_be_meant():
+    assert pattern_problem("payment") == (
+        "'payment' is the name of no event, they have at least two segments: write 'payment.*' for one more,"
+        " 'payment.**' for any number"
+    )
+
+
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [("*", False), ("**", False), ("#.finished", False), ("host.**", True), ("host.step.*", True)],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from tasker_host.domain.schema import schema_check
+from tasker_host.domain.schema import InvalidSchema, schema_check
 from tasker_host.domain.schema_quick import quick_check
 
 scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, -2.0]) | st.sampled_from("abc")
@@ -114,3 +114,48 @@ def test_what_is_a_duration(text):
 @pytest.mark.parametrize("text", ["", "P", "PT", "P1", "P1WT1H", "PT1H1S", "P1Y1D", "-P1D", "P1.5D", "P1D\n", "1D"])
 def test_what_is_no_duration(text):
     assert schema_check({"format": "duration"}, subject="x")(text) != []
+
+
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ({"$schema": 5}, "5 is not text"),
+        ({"properties": {"a": {"pattern": "["}}}, "'[' is not a 'regex'"),
+        ({"$ref": "#/$defs/none"}, "$ref '#/$defs/none' leads to no schema within this one"),
+        ({"$schema": DRAFT_7, "items": {"$ref": "#/definitions/none"}}, "$ref '#/definitions/none' leads to no schema"),
+        ({"$ref": "https://example.com/order.json"}, "nothing else is looked up"),
+        ({"$ref": "#/required/0", "required": ["a"]}, "$ref '#/required/0' leads to no schema"),
+        ({"properties": {"a": {"$dynamicRef": "#tree"}}}, "$dynamicRef '#tree' leads to no schema"),
+    ],
+)
+def test_what_is_no_schema_is_said_before_anything_is_checked_by_it(schema, problem):
+    with pytest.raises(InvalidSchema) as raised:
+        schema_check(schema, subject="payload")
+    assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}},
+        {"$ref": "#n", "$defs": {"n": {"$anchor": "n", "type": "integer"}}},
+        {"$id": "https://example.com/a", "$ref": "b", "$defs": {"n": {"$id": "b", "type": "integer"}}},
+        {"$schema": DRAFT_7, "$ref": "#/definitions/n", "definitions": {"n": {"type": "integer"}}},
+        {"type": "integer", "properties": {"$ref": {"type": "string"}}},
+    ],
+)
+def test_references_within_a_schema_are_followed(schema):
+    check = schema_check(schema, subject="payload")
+    assert check(1) == []
+    assert len(check("a")) == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"), [({"$ref": "#"}, 1), ({"multipleOf": 0.5}, 10**400)], ids=["endless", "overflow"]
+)
+def test_what_a_schema_cannot_decide_is_a_problem_and_no_error(schema, value):
+    (problem,) = schema_check(schema, subject="payload")(value)
+    assert str(problem).startswith("payload: cannot be checked by the schema: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -13,7 +14,7 @@ import pytest
 
 from tasker_host.db.database import Database
 from tasker_host.db.relays import consumed_retain
-from tasker_host.errors import DatabaseError, DatabaseUnavailable, LeaseLost
+from tasker_host.errors import DatabaseError, DatabaseUnavailable, InvalidRequest, LeaseLost
 from tasker_host.events import Consumer, consume
 
 QUEUE = "tests_domain_events"
@@ -292,4 +293,57 @@ async def test_a_database_that_goes_away_is_waited_for(queue, dsn):
         )
         await send(queue, message("a.b"))
         await (await asyncio.wait_for(coming, 10)).ack()
+    assert await left(queue) == 0
+
+
+@pytest.mark.parametrize(
+    ("queue", "arguments", "told"),
+    [
+        ("tests_queue", {}, "'tests_queue' is a queue of the steps of a namespace, which the host itself reads"),
+        ("erp_relay", {}, "'erp_relay' is a queue of a relay"),
+        ("orchestration_task_requests", {}, "is a queue of requests for tasks"),
+        (QUEUE, {"lease_seconds": 0}, "lease_seconds must be a whole number from 1 to 1000000 (got 0)"),
+        (QUEUE, {"lease_seconds": "x"}, "lease_seconds must be a whole number from 1 to 1000000 (got 'x')"),
+        (QUEUE, {"batch_size": 0}, "batch_size must be a whole number"),
+        (QUEUE, {"max_attempts": 0}, "max_attempts must be a whole number"),
+        (QUEUE, {"poll_interval_seconds": 0}, "poll_interval_seconds must be a number above 0"),
+        (QUEUE, {"once": ""}, "once must be a name, or None (got '')"),
+    ],
+)
+def test_what_would_empty_a_queue_or_never_end_is_refused(queue, arguments, told):
+    with pytest.raises(InvalidRequest) as raised:
+        consume("postgresql://localhost/x", queue, **arguments)
+    assert told in str(raised.value)
+
+
+async def test_the_dead_events_of_a_relay_may_be_consumed(dsn, database):
+    await database.fetch("select pgmq.create('erp_relay_dead')")
+    await database.fetch("select pgmq.send('erp_relay_dead', $1::jsonb)", message("a.dead"))
+    async with consume(dsn, "erp_relay_dead") as events:
+        assert (await first(events)).event_name == "a.dead"
+
+
+async def test_an_event_comes_again_no_sooner_than_was_asked(queue, dsn):
+    await send(queue, message("a.b"))
+    before = await queue.fetchval("select clock_timestamp()")
+    async with reading(dsn) as events:
+        await (await first(events)).retry(0.4)
+    assert await queue.fetchval(f"select vt - $1 >= interval '0.4 seconds' from pgmq.q_{QUEUE}", before)
+
+
+async def test_a_connection_that_is_lost_while_an_event_is_given_back_is_told_as_that(queue, dsn):
+    await send(queue, message("a.b"))
+    async with reading(dsn, lease_seconds=1) as events:
+        event = await first(events)
+        await queue.fetch(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and application_name = $1",
+            f"tasker consumer {QUEUE}",
+        )
+        # Whether it is noticed before is the network's: then it is given back on another connection.
+        with contextlib.suppress(DatabaseUnavailable):
+            await event.retry()
+        again = await first(events)
+        assert (again.event_id, again.attempt) == (event.event_id, 2)
+        await again.ack()
     assert await left(queue) == 0

@@ -131,6 +131,65 @@ async def test_what_two_decisions_made_waits_for_both_again_when_one_is_run_agai
     assert await task.state() == "complete"
 
 
+async def test_what_needs_both_decisions_goes_with_the_one_that_decides_otherwise(connection):
+    task = await RealTask.start(connection, BRANCHES_OF_TWO, {"d1": Decision(("a",)), "d2": Decision(("b",))})
+    await task.run("root", "d1", "d2")
+    await task.rerun("d1")
+    task.results = {**task.results, "d1": Decision()}
+    await task.run()
+    assert set(await task.template_steps()) == {"root", "d1", "d2", "b", "any"}
+    assert await task.state() == "complete"
+    await task.rerun("d1")
+    task.results = {**task.results, "d1": Decision(("a",))}
+    await task.run()
+    assert set(await task.template_steps()) == {"root", "d1", "d2", "a", "b", "both", "any"}
+    assert await task.state() == "complete"
+
+
+CHOSEN_TWICE = template("""
+    root
+    d1 d < root
+    d2 d < root
+    x < d1 d2
+    y < d1
+    last < x
+""")
+
+
+@pytest.mark.parametrize("order", [("d1", "d2"), ("d2", "d1")])
+@pytest.mark.parametrize(("first", "second"), [("d1", "d2"), ("d2", "d1")])
+async def test_what_two_decisions_chose_stays_until_neither_wants_it(connection, order, first, second):
+    both = {"d1": Decision(("x",)), "d2": Decision(("x",))}
+    task = await RealTask.start(connection, CHOSEN_TWICE, both)
+    await task.run("root", *order)
+    await task.rerun(first)
+    task.finished.clear()
+    task.results = {**both, first: Decision()}
+    assert await task.run() == [first, "x", "last"]
+    await task.rerun(second)
+    task.finished.clear()
+    task.results = {first: Decision(), second: Decision()}
+    assert await task.run() == [second]
+    assert set(await task.template_steps()) == {"root", "d1", "d2"}
+    assert await task.state() == "complete"
+
+
+async def test_a_step_that_is_made_again_is_the_same_and_another_one_is_not(connection):
+    task = await RealTask.start(connection, CHOSEN_TWICE, {"d1": Decision(("x",)), "d2": Decision()})
+    await task.run()
+    uuids = "select name, step_uuid from tasker.steps where task_uuid = $1"
+    seen = []
+    for choice in ("x", "y", "x"):
+        await task.rerun("d1")
+        task.results = {"d1": Decision((choice,)), "d2": Decision()}
+        await task.run()
+        seen.append({row["name"]: row["step_uuid"] for row in await connection.fetch(uuids, task.task_uuid)})
+    assert seen[0] == seen[2]
+    assert seen[0].keys() == {"root", "d1", "d2", "x", "last"}
+    assert seen[1].keys() == {"root", "d1", "d2", "y"}
+    assert seen[1]["y"] not in seen[0].values()
+
+
 WIDE = template("""
     plan b
     work w < plan

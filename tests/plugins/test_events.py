@@ -40,6 +40,7 @@ def test_records_classes_and_instances_are_given(install, roster):
         (hooks("[5]"), "not a Publisher or an EventPublisher"),
         (hooks("[Publisher('Say', 5)]"), "publisher 'Say': build must be a function (got 5)"),
         (hooks("[Publisher('', say)]"), "the name of a publisher must be text"),
+        (hooks("[Publisher('my receipts', say)]"), "publisher 'my receipts': no template can name it"),
         (hooks("[Publisher('default', say)]"), "'default' is the host's own publisher; choose another name"),
         (hooks("[Publisher('A', say), Publisher('A', say)]"), "two publishers are named 'A'"),
         (hooks("[Broken]"), "ValueError: no gateway"),
@@ -52,6 +53,7 @@ def test_records_classes_and_instances_are_given(install, roster):
         (hooks(subscribers="[Subscriber('s', [5], hear)]"), "must be text (got 5)"),
         (hooks(subscribers="[Subscriber('s', ['a.b'], hear, queue_size=0)]"), "queue_size must be a whole number"),
         (hooks(subscribers="[Subscriber('s', ['a.b'], hear, queue_size=True)]"), "queue_size must be a whole number"),
+        (hooks(subscribers="[Subscriber('s', ['a.b'], hear, own_only='no')]"), "own_only must be True or False"),
     ],
 )
 def test_what_is_wrong_is_the_plugins_fault_and_all_it_gave_is_dropped(install, roster, source, told):

@@ -24,7 +24,7 @@ ALL_STEPS = "ALL"
 """The name by which an override of an environment means every step."""
 
 _EVENT_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
-_PUBLISHER = re.compile(r"[A-Za-z_]\w*((::|\.)[A-Za-z_]\w*)*")
+PUBLISHER_NAME = re.compile(r"[A-Za-z_]\w*((::|\.)[A-Za-z_]\w*)*")
 _FIELD = re.compile(r"\{\{?\s*[A-Za-z_][\w-]*(?:\.[\w-]+)*\s*\}?\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -51,7 +51,7 @@ def event_name(name: str) -> str:
 
 
 def _publisher(name: str) -> str:
-    if not _PUBLISHER.fullmatch(name):
+    if not PUBLISHER_NAME.fullmatch(name):
         raise ValueError("must be identifiers joined by dots, like 'PaymentPublisher' or 'payments.PaymentPublisher'")
     return name
 
@@ -185,7 +185,7 @@ class EventDeclaration(Part):
     condition: PublishCondition = PublishCondition.SUCCESS
     payload_schema: dict[str, Any] | None = Field(default=None, alias="schema")
     delivery_mode: DeliveryMode = DeliveryMode.DURABLE
-    publisher: Annotated[str, like(_PUBLISHER), AfterValidator(_publisher)] | None = None
+    publisher: Annotated[str, like(PUBLISHER_NAME), AfterValidator(_publisher)] | None = None
     version: Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_clean)] = "1.0"
     include_step: Flag | None = None
 

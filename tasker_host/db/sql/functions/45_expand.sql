@@ -12,12 +12,32 @@
 --          may yet make the first.
 --   links  [{"name", "parents": [names], "reads": [names] or null}]: steps that may exist and wait for these parents too, if
 --          they are made now
+--   is_shared  true where other deciders have a say in these steps. Then p_expand is kept with the step that said so: when
+--          one of the others is run again, all that is below it goes, and is made anew from what is kept (see steps_rerun).
 --
 -- `reads` null, or more than 64 of them: the values of its parents.
 
 create or replace function tasker.steps_expand(
     p_worker text, p_task uuid, p_step uuid, p_attempt int, p_expand json
 ) returns void
+language plpgsql
+as $$
+begin
+    perform from tasker.tasks t join tasker.steps s on s.task_uuid = t.task_uuid
+    where t.task_uuid = p_task and s.step_uuid = p_step and s.state = 'in_progress' and s.worker = p_worker
+      and s.attempts = p_attempt and t.state not in ('complete', 'error', 'cancelled', 'resolved_manually');
+    if not found then
+        return;    -- its outcome will not count either
+    end if;
+    if p_expand -> 'is_shared' is not null then
+        update tasker.steps set expansion = p_expand where step_uuid = p_step;
+    end if;
+    perform tasker.steps_make(p_task, p_step, p_expand);
+end
+$$;
+
+-- The same without a look at who says so. The task is locked.
+create or replace function tasker.steps_make(p_task uuid, p_step uuid, p_expand json) returns void
 language plpgsql
 set plan_cache_mode = force_custom_plan
 set enable_hashjoin = on
@@ -34,18 +54,15 @@ declare
     v_made int;
     v_fresh int;
 begin
-    select t.template_id, t.limit_keys, t.tags into v_task
-    from tasker.tasks t join tasker.steps s on s.task_uuid = t.task_uuid
-    where t.task_uuid = p_task and s.step_uuid = p_step and s.state = 'in_progress' and s.worker = p_worker
-      and s.attempts = p_attempt and t.state not in ('complete', 'error', 'cancelled', 'resolved_manually');
-    if not found then
-        return;    -- its outcome will not count either
-    end if;
     if p_expand -> 'steps' is null then
         raise exception 'steps are added as {"steps": […], "links": […]}, found %: this worker is older than its database',
             left(p_expand::text, 80);
     end if;
+    select t.template_id, t.limit_keys, t.tags, t.former_steps into v_task from tasker.tasks t where t.task_uuid = p_task;
     select max(position), array_agg(distinct template_step) into v_base, v_names from tasker.steps where task_uuid = p_task;
+    if v_task.former_steps is not null then
+        v_base := greatest(v_base, (select max(f.value::int) from json_each_text(v_task.former_steps) f));
+    end if;
     for v_step in
         select w ->> 'name' as name, w -> 'if_all' as if_all, w -> 'if_any' as if_any
         from json_array_elements(p_expand -> 'steps') with ordinality as e (w, position) order by position
@@ -65,12 +82,16 @@ begin
         select s.step_uuid, s.name, s.template_step, s.state, tasker.is_satisfied(s.state, s.if_failed) as is_satisfied
         from tasker.steps s where s.task_uuid = p_task
     ), fresh as materialized (
-        select n.*, (left(p_task::text, 30) || lpad(to_hex(v_base + n.position), 6, '0'))::uuid as step_uuid
+        select n.wanted, n.template_step, n.name, n.inputs, p.position,
+               (left(p_task::text, 30) || lpad(to_hex(p.position), 6, '0'))::uuid as step_uuid
         from (
-            select row_number() over (order by w.position, i.position) as position, w.position as wanted,
+            select row_number() over (order by w.position, i.position)::int as position, w.position as wanted,
                    w.name as template_step, coalesce(i.value ->> 'name', w.name) as name, i.value -> 'inputs' as inputs
             from wanted w left join lateral json_array_elements(w.instances) with ordinality as i (value, position) on true
         ) n
+        -- One that was there before is the same again, and its history goes on.
+        left join json_each_text(v_task.former_steps) f on f.key = n.name
+        cross join lateral (select coalesce(f.value::int, v_base + n.position) as position) p
         where not exists (select from there t where t.name = n.name)
     ), known as materialized (
         select step_uuid, template_step, is_satisfied from there
@@ -139,7 +160,7 @@ begin
         insert into tasker.steps (
             step_uuid, task_uuid, position, name, template_step, state, state_since, waits_on, parents, children, reads,
             max_attempts, inputs, if_failed, priority, lane, limit_keys, made_by)
-        select f.step_uuid, p_task, v_base + f.position, f.name, f.template_step, 'pending', tasker.now(), p.open,
+        select f.step_uuid, p_task, f.position, f.name, f.template_step, 'pending', tasker.now(), p.open,
                p.uuids, coalesce(c.uuids, '{}'),
                coalesce(case when cardinality(r.uuids) <= 64 then r.uuids end, p.uuids),
                d.max_attempts, case when json_typeof(f.inputs) <> 'null' then f.inputs end, d.if_failed, d.priority, d.lane,

@@ -41,7 +41,9 @@ $$;
 -- Nothing of the relay is taken any more until it is resumed. False: there is none of that name.
 create or replace function tasker.relay_stop(p_relay text, p_because text) returns boolean
 language sql as $$
-    update tasker.relays set stopped_at = coalesce(stopped_at, tasker.now()), stopped_because = coalesce(stopped_because, p_because)
+    update tasker.relays
+    set stopped_at = coalesce(stopped_at, tasker.now()),
+        stopped_because = coalesce(nullif(p_because, ''), stopped_because, 'paused by hand')
     where name = p_relay returning true
 $$;
 

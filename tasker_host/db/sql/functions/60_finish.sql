@@ -11,7 +11,8 @@
 -- failure is final.
 --
 -- p_events are durable events (see events_send), each of the outcome at that position in p_event_of; null when there are
--- none, which costs nothing. Those of an outcome that does not count are not sent.
+-- none, which costs nothing. Those of an outcome that does not count are not sent; nor are those of a failure that was to
+-- be tried again while its task is over or its batch stopped: it is written down in tasker.events_owed and listed in `final`.
 --
 -- An outcome counts only while its step is in_progress, held by p_worker, at that attempt; otherwise it changes nothing
 -- and its step is listed in `superseded`. The task rows are locked first, in uuid order, and guard everything else:
@@ -21,7 +22,7 @@
 --
 -- The last row returned has no step; its summary is {"superseded": [step uuids], "ended": [task uuids],
 -- "left": [namespaces with work left for others], "next_due": seconds until the next message comes due, "relayed": whether a
--- relay got an event}.
+-- relay got an event, "final": [step uuids]}.
 
 -- Messages of steps that were released or wait for a retry: what is ready at once, and what comes due later.
 create or replace function tasker.steps_keep(
@@ -100,6 +101,7 @@ declare
     v_namespaces text[];         -- of what was accepted
     v_stopping uuid[] := '{}';   -- tasks of which some steps are not to run any more
     v_relayed boolean := false;  -- whether a relay got an event
+    v_final uuid[] := '{}';      -- steps that failed, were to be tried again, and will not be
 begin
     perform from tasker.tasks where task_uuid = any (p_task) order by task_uuid for no key update;
     if cardinality(array_remove(p_expand::text[], null)) > 0 then
@@ -290,22 +292,6 @@ begin
             where t.task_uuid = any (v_ended) and t.state = 'error' and t.state_since = v_now and t.task_uuid <> all (v_stopping));
     end if;
 
-    if p_events is not null and v_accepted is not null then
-        if cardinality(v_namespaces) = 1 and cardinality(v_accepted) = cardinality(p_step) then
-            v_relayed := tasker.events_send(v_namespaces[1], p_events);
-        else
-            for v_change in
-                select t.namespace, array_agg(e.event order by e.position) as events
-                from unnest(p_events, p_event_of) with ordinality as e (event, outcome, position)
-                join tasker.tasks t on t.task_uuid = p_task[e.outcome]
-                where e.outcome = any (v_accepted)
-                group by t.namespace
-            loop
-                v_relayed := tasker.events_send(v_change.namespace, v_change.events) or v_relayed;
-            end loop;
-        end if;
-    end if;
-
     if v_limited then
         v_gone := case when cardinality(v_accepted) = cardinality(p_step) then p_step else array(
             select o.step from unnest(p_step) with ordinality as o (step, position) where o.position = any (v_accepted)) end;
@@ -336,6 +322,36 @@ begin
         select v_left || r.work_for, v_ended || r.ended into v_left, v_ended from tasker.tasks_settle(v_stopping, null, v_now) r;
     end if;
 
+    -- After whatever may have ended these steps: a failure that was to be tried again and will not be is told as the
+    -- permanent one that it is, by whoever pays what is owed.
+    if 'failed' = any (p_kind) then
+        v_final := array(
+            select s.step_uuid from unnest(p_step, p_kind, p_retry_after) with ordinality as o (step, kind, retry_after, position)
+            join tasker.steps s on s.step_uuid = o.step
+            where o.kind = 'failed' and o.retry_after is not null and o.position = any (v_accepted)
+              and s.state in ('error', 'cancelled'));
+        if v_final <> '{}' then
+            update tasker.steps s set error = replace(s.error::text, '"will_retry":true', '"will_retry":false')::json
+            where s.step_uuid = any (v_final);
+            perform tasker.events_owe(v_final, v_now);
+        end if;
+    end if;
+    if p_events is not null and v_accepted is not null then
+        if cardinality(v_namespaces) = 1 and cardinality(v_accepted) = cardinality(p_step) and v_final = '{}' then
+            v_relayed := tasker.events_send(v_namespaces[1], p_events);
+        else
+            for v_change in
+                select t.namespace, array_agg(e.event order by e.position) as events
+                from unnest(p_events, p_event_of) with ordinality as e (event, outcome, position)
+                join tasker.tasks t on t.task_uuid = p_task[e.outcome]
+                where e.outcome = any (v_accepted) and p_step[e.outcome] <> all (v_final)
+                group by t.namespace
+            loop
+                v_relayed := tasker.events_send(v_change.namespace, v_change.events) or v_relayed;
+            end loop;
+        end if;
+    end if;
+
     if cardinality(v_waiting) > 1 then
         v_waiting := array(select w.name from unnest(v_waiting, v_ranks) as w (name, rank) order by w.rank nulls first);
     end if;
@@ -358,6 +374,6 @@ begin
                       else array(select o.step from unnest(p_step) with ordinality as o (step, position)
                                  where o.position <> all (coalesce(v_accepted, '{}'))) end,
         'ended', coalesce(v_ended, '{}'), 'left', v_left, 'next_due', extract(epoch from nullif(v_next, 'infinity') - v_now),
-        'relayed', v_relayed))::tasker.claimed;
+        'relayed', v_relayed, 'final', v_final))::tasker.claimed;
 end
 $$;

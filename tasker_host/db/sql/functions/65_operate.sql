@@ -178,8 +178,10 @@ begin
               and (s.state = 'cancelled' or case when p_options -> 'from' is null then s.state = 'error'
                        else s.name in (select json_array_elements_text(p_options -> 'from')) end)
             union
-            select c.step_uuid, c.children from again a cross join unnest(a.children) as child
-            join tasker.steps c on c.step_uuid = child
+            select c.step_uuid, c.children from again a
+            cross join lateral (select unnest(a.children)
+                                union select m.step_uuid from tasker.steps m where m.made_by = a.step_uuid) below (child)
+            join tasker.steps c on c.step_uuid = below.child
         )
         select array_agg(step_uuid) into v_steps from again;
         v_why := array(
@@ -210,8 +212,10 @@ begin
 end
 $$;
 
--- Steps of these tasks begin anew: what they were and came to is forgotten (history keeps it), and what a decision or an
--- analyzer among them had added goes, to be added again.
+-- Steps of these tasks begin anew: what they were and came to is forgotten (history keeps it). What a decision or an analyzer
+-- among them had added goes, to be added again; so does what others, who are not run again, had added below it: that is made
+-- anew at once from what they said, as if they had said it before. So a step stays for as long as anyone wants it, and what
+-- needs steps of several goes with the first of these.
 create or replace function tasker.steps_rerun(
     p_tasks uuid[], p_steps uuid[], p_now timestamptz, p_actor text, p_reason text
 ) returns void
@@ -222,9 +226,22 @@ declare
     v_added uuid[];
     v_children uuid[];           -- what stays and waited for something that goes
     v_makers uuid[];             -- and who may make that again
+    v_said record;
 begin
-    select array_agg(s.step_uuid) into v_added from tasker.steps s
-    where s.task_uuid = any (p_tasks) and s.made_by = any (p_steps);
+    with recursive again as materialized (
+        select s.step_uuid, s.children, s.made_by from tasker.steps s
+        where s.task_uuid = any (p_tasks) and s.step_uuid = any (p_steps)
+    ), below as (
+        (select s.step_uuid as child from again s where s.made_by in (select step_uuid from again)
+         union
+         select c.child from again s cross join unnest(s.children) as c (child)
+         where s.step_uuid in (select made_by from again))
+        union
+        select c.child from below b join again s on s.step_uuid = b.child cross join unnest(s.children) as c (child)
+    )
+    select array_agg(s.step_uuid) into v_added
+    from again s left join tasker.steps m on m.step_uuid = s.made_by
+    where s.made_by in (select step_uuid from again) or (m.expansion is not null and s.step_uuid in (select child from below));
     if v_added is not null then
         insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, actor, reason)
         select s.task_uuid, s.step_uuid, s.state, 'cancelled', p_now, s.attempts, p_actor, 'what added it is run again'
@@ -241,6 +258,14 @@ begin
             where c.task_uuid = any (p_tasks) and c.step_uuid <> all (v_added)
               and m.maker <> all (v_added) and m.maker <> all (c.parents)
         ) l;
+        update tasker.tasks t
+        set former_steps = (select json_object_agg(n.name, n.position)
+                            from (select f.key as name, f.value::int as position from json_each_text(t.former_steps) f
+                                  where f.key not in (select s.name from tasker.steps s where s.task_uuid = t.task_uuid)
+                                  union all
+                                  select s.name, s.position from tasker.steps s
+                                  where s.task_uuid = t.task_uuid and s.step_uuid = any (v_added)) n)
+        where t.task_uuid in (select s.task_uuid from tasker.steps s where s.step_uuid = any (v_added));
         delete from tasker.steps where step_uuid = any (v_added);
         update tasker.steps s
         set children = array(select c from unnest(s.children) c where c <> all (v_added))
@@ -256,18 +281,28 @@ begin
     ), moved as (
         update tasker.steps s
         set state = 'pending', state_since = p_now, attempts = 0, worker = null, msg_id = null, retry_at = null,
-            took_ms = null, result = null, error = null, checkpoint = null
+            took_ms = null, result = null, error = null, checkpoint = null, expansion = null
         from was where s.step_uuid = was.step_uuid
         returning s.task_uuid, s.step_uuid, was.state as was
     )
     insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, actor, reason)
     select task_uuid, step_uuid, was, 'pending', p_now, 0, p_actor, p_reason from moved where was <> 'pending';
+    if v_added is not null then
+        -- In the order in which it was said.
+        for v_said in
+            select s.task_uuid, s.step_uuid, s.expansion from tasker.steps s
+            where s.task_uuid = any (p_tasks) and s.expansion is not null order by s.state_since, s.position
+        loop
+            perform tasker.steps_make(v_said.task_uuid, v_said.step_uuid, v_said.expansion);
+        end loop;
+    end if;
 end
 $$;
 
--- p_action: reset_for_retry, resolve_manually, complete_manually (with p_value, the step's value).
+-- p_action: reset_for_retry, resolve_manually, complete_manually (with p_value, the step's value). p_expand is what the only
+-- step, a decision or an analyzer, adds by that (see steps_expand), unless it is done and has decided already.
 create or replace function tasker.steps_operate(
-    p_action text, p_steps uuid[], p_value json, p_actor text, p_reason text
+    p_action text, p_steps uuid[], p_value json, p_actor text, p_reason text, p_expand json default null
 ) returns table (step_uuid uuid, task_uuid uuid, from_state text, to_state text, refused text, work_for text[])
 language plpgsql
 set plan_cache_mode = force_custom_plan
@@ -295,7 +330,10 @@ begin
            array_agg(s.state order by u.position),
            array_agg(case when s.state is null then 'not_found'
                           when t.state in ('complete', 'cancelled', 'resolved_manually') then 'task_over'
-                          when tasker.operator_move('step', s.state, p_action) is null then 'illegal' end order by u.position)
+                          when tasker.operator_move('step', s.state, p_action) is null then 'illegal'
+                          when p_expand is not null and p_action = 'complete_manually'
+                               and s.state in ('complete', 'resolved_manually', 'enqueued_for_orchestration') then 'decided' end
+                     order by u.position)
     into v_asked, v_of, v_was, v_why
     from unnest(p_steps) with ordinality as u (step_uuid, position)
     left join tasker.steps s on s.step_uuid = u.step_uuid
@@ -312,14 +350,21 @@ begin
             result = case p_action when 'complete_manually' then p_value else null end,
             error = case when p_action = 'reset_for_retry' then null else s.error end
         where s.step_uuid = any (v_steps);
+        if p_expand is not null and v_was[1] not in ('complete', 'resolved_manually', 'enqueued_for_orchestration') then
+            update tasker.steps set expansion = p_expand where step_uuid = v_steps[1] and p_expand -> 'is_shared' is not null;
+            perform tasker.steps_make(v_tasks[1], v_steps[1], p_expand);
+        end if;
         select array_agg(t.state order by o.position) into v_from
         from unnest(v_tasks) with ordinality as o (task, position) join tasker.tasks t on t.task_uuid = o.task;
-        -- What was cancelled because the task, or another of its batch, had failed may run again.
-        with again as (
+        -- What was cancelled because the task, or another of its batch, had failed may run again; not while one of its batch
+        -- is in error still.
+        with failed as materialized (
+            select distinct s.made_by, s.template_step from tasker.steps s
+            where s.task_uuid = any (v_tasks) and s.state = 'error' and s.if_failed = 'stop_batch'
+        ), again as (
             update tasker.steps s set state = 'pending', state_since = v_now
-            from tasker.tasks t
-            where t.task_uuid = any (v_tasks) and s.task_uuid = t.task_uuid and s.state = 'cancelled'
-              and t.state in ('error', 'blocked_by_failures')
+            where s.task_uuid = any (v_tasks) and s.state = 'cancelled'
+              and (s.made_by is null or (s.made_by, s.template_step) not in (select made_by, template_step from failed))
             returning s.task_uuid, s.step_uuid, s.attempts)
         insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, actor, reason)
         select a.task_uuid, a.step_uuid, 'cancelled', 'pending', v_now, a.attempts, p_actor, 'task repaired' from again a;

@@ -59,6 +59,9 @@ begin
         on conflict (task_uuid) do update set ended_at = excluded.ended_at, archived_at = excluded.archived_at,
                                               document = excluded.document;
     end if;
+    if exists (select from tasker.events_owed) then
+        delete from tasker.events_owed o using tasker.steps s where s.step_uuid = o.step_uuid and s.task_uuid = any (v_tasks);
+    end if;
     delete from tasker.steps where task_uuid = any (v_tasks);
     delete from tasker.step_history where task_uuid = any (v_tasks);
     delete from tasker.task_history where task_uuid = any (v_tasks);
