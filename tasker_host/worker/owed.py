@@ -19,7 +19,6 @@ from tasker_host.events.hub import Events
 from tasker_host.worker.execute import context_of
 from tasker_host.worker.options import Plans
 
-
 BUILDING_SECONDS = 10.0
 """After so long what was built is sent: publishers may take their time, and the transaction must not be cut for it."""
 
