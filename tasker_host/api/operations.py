@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from litestar import Controller, Request, Response, delete, get, patch, post, put
 from litestar.openapi.spec import Operation
@@ -187,18 +189,19 @@ class LimitController(Controller):
         """Limits that are set, and business keys under which something runs or waits."""
         return body(await limits_list(host_of(request).database))
 
-    @put("/limits/{key:str}", operation_class=_Limit, responses=_LIMIT, summary="Set a limit")
-    async def set_limit(self, request: Request[Any, Any, Any], key: FromPath[str]) -> Response[bytes]:
+    @put("/limits/{key:path}", operation_class=_Limit, responses=_LIMIT, summary="Set a limit")
+    async def set_limit(self, request: Request[Any, Any, Any], key: FromPath[Path]) -> Response[bytes]:
         """Of `namespace:{name}`, `handler:{callable}` or `key:{namespace}:{value}`; at once, for every host."""
         if (refused := not_json(request)) is not None:
             return refused
         asked = await body_of(request, bodies.LimitRequest)
-        return body(await _limit(host_of(request), key, asked))
+        return body(await _limit(host_of(request), _limit_key(request, key), asked))
 
-    @delete("/limits/{key:str}", responses=_LIMIT, status_code=HTTPStatus.OK, summary="Remove a limit")
-    async def remove_limit(self, request: Request[Any, Any, Any], key: FromPath[str]) -> Response[bytes]:
+    @delete("/limits/{key:path}", responses=_LIMIT, status_code=HTTPStatus.OK, summary="Remove a limit")
+    async def remove_limit(self, request: Request[Any, Any, Any], key: FromPath[Path]) -> Response[bytes]:
         """What waited for room goes on."""
-        return body(await _limit(host_of(request), key, bodies.LimitRequest(reason="removed over HTTP")))
+        asked = bodies.LimitRequest(reason="removed over HTTP")
+        return body(await _limit(host_of(request), _limit_key(request, key), asked))
 
     @post("/namespaces/{name:str}/{action:str}", operation_class=_Action, responses=_LIMIT, status_code=HTTPStatus.OK,
           summary="Pause or resume a namespace")  # fmt: skip
@@ -239,6 +242,12 @@ async def _pause(request: Request[Any, Any, Any], key: str, action: str) -> Resp
     asked = await body_of(request, bodies.ActionRequest)
     await host.operations.pause_key(key, paused=action == "pause", reason=asked.reason, actor=asked.actor)
     return body(await _limit_row(host, key))
+
+
+def _limit_key(request: Request[Any, Any, Any], key: Path) -> str:
+    # As it was sent: the framework takes `//` and a last `/` out of a path, which a key may have.
+    sent = request.scope.get("raw_path")
+    return unquote(sent).partition("/limits/")[2] if sent else str(key).removeprefix("/")
 
 
 async def _limit(host: Host, key: str, asked: bodies.LimitRequest) -> Row:

@@ -10,10 +10,11 @@ from uuid import UUID
 import orjson
 
 from tasker_host.db.database import Database
+from tasker_host.db.sqlfiles import query
 
 TaskAction = Literal["cancel", "pause", "resume", "resolve_manually", "rerun"]
 StepAction = Literal["reset_for_retry", "resolve_manually", "complete_manually"]
-Refused = Literal["not_found", "illegal", "running", "no_such_step", "task_over"]
+Refused = Literal["not_found", "illegal", "running", "no_such_step", "task_over", "decided"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +53,34 @@ async def tasks_operate(
 
 
 async def steps_operate(
-    database: Database, action: StepAction, steps: Sequence[UUID], *, actor: str, reason: str, value: str | None = None
+    database: Database,
+    action: StepAction,
+    steps: Sequence[UUID],
+    *,
+    actor: str,
+    reason: str,
+    value: str | None = None,
+    expand: str | None = None,
 ) -> list[Operated]:
-    """Change steps; `value` is the JSON text that `complete_manually` gives them. SQL: `functions/65_operate.sql`."""
+    """Change steps; `value` is the JSON text that `complete_manually` gives them, `expand` the steps that the only one
+    adds by that. SQL: `functions/65_operate.sql`."""
     rows = await database.fetch(
         "select step_uuid, task_uuid, from_state, to_state, refused, work_for"
-        " from tasker.steps_operate($1, $2, $3, $4, $5)",
+        " from tasker.steps_operate($1, $2, $3, $4, $5, $6)",
         action,
         list(steps),
         value,
         actor,
         reason,
+        expand,
     )
     return [_operated(row) for row in rows]
+
+
+async def step_template(database: Database, step: UUID) -> tuple[str, str] | None:
+    """The step of the template that a step is made from, and the template's JSON; None where there is no such step."""
+    row = await database.fetchrow(query("step_template"), step)
+    return None if row is None else (row[0], row[1])
 
 
 async def limit_set(

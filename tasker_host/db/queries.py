@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -124,7 +126,21 @@ async def task_history(database: Database, task: UUID) -> list[Row]:
     rows = [dict(record) for record in await database.fetch(query("task_history"), task)]
     for row in rows:
         row["error"] = loads(row["error"]) if row["error"] is not None else None
-    return rows
+    return list(_chained(rows))
+
+
+def _chained(rows: list[Row]) -> Iterator[Row]:
+    """Moves that one commit made of the same step, each from where the last one led to; the others as they are."""
+    state: dict[UUID | None, str] = {}
+    for (_, step), group in groupby(rows, key=itemgetter("at", "step_uuid")):
+        left = list(group)
+        while left:
+            begins = [move for move in left if move["from_state"] == state.get(step)]
+            begins += [move for move in left if move["from_state"] not in {other["to_state"] for other in left}]
+            move = (begins or left)[0]
+            left.remove(move)
+            state[step] = move["to_state"]
+            yield move
 
 
 async def limits_list(database: Database, key: str | None = None) -> list[Row]:

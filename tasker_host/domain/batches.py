@@ -180,6 +180,10 @@ def cursor_ranges(total_items: int, batch_size: int, *, max_batches: int | None 
 
     When that would be more than `max_batches`, the batches are made larger. Raises ValueError.
     """
+    given: dict[str, object] = {"total_items": total_items, "batch_size": batch_size, "max_batches": max_batches or 1}
+    for name, number in given.items():
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise ValueError(f"{name} must be a whole number (got {_shown(number)})")
     if total_items < 0:
         raise ValueError(f"total_items must not be negative (got {total_items})")
     if batch_size < 1:
@@ -216,6 +220,9 @@ def batches_of(value: Any) -> Batches:
     configs = outcome.get("cursor_configs")
     if not isinstance(configs, Sequence) or isinstance(configs, str) or not configs:
         raise ValueError(f"cursor_configs must be a list with an entry for each worker (got {_shown(configs)})")
+    count = outcome.get("worker_count")
+    if count is not None and count != len(configs):
+        raise ValueError(f"worker_count is {_shown(count)}, but cursor_configs has entries for {len(configs)}")
     cursors = tuple(_cursor(config, number) for number, config in enumerate(configs, start=1))
     total = outcome.get("total_items")
     if not isinstance(total, int):

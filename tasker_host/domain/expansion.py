@@ -11,7 +11,7 @@ from tasker_host.domain.states import StepType
 from tasker_host.domain.suggest import did_you_mean
 from tasker_host.domain.template import StepDefinition, TaskTemplate
 
-__all__ = ["Expansion", "ExpansionError", "expand_batches", "expand_decision"]
+__all__ = ["Expansion", "ExpansionError", "expand_batches", "expand_decision", "expand_nothing"]
 
 NO_BATCHES_ID = "000"
 """Batch of the one worker that has nothing to do."""
@@ -76,6 +76,11 @@ def expand_batches(template: TaskTemplate, step_name: str, batches: Batches) -> 
         for index, (name, cursor) in enumerate(zip(names, cursors, strict=True))
     )
     return Maker(template.flow, step_name, {worker.name}, {worker.name: instances}).expansion()
+
+
+def expand_nothing(template: TaskTemplate, step_name: str) -> Expansion:
+    """What a decision or an analyzer adds that is over without having said anything: only the joins that run anyhow."""
+    return Maker(template.flow, step_name, ()).expansion()
 
 
 def _names(template: TaskTemplate, step_name: str, worker: StepDefinition, cursors: tuple[Cursor, ...]) -> list[str]:

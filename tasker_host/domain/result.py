@@ -74,6 +74,10 @@ DECISION_OUTCOME = "decision_point_outcome"
 def decision_of(value: Any) -> Decision:
     """What the value of a decision's step chose. Raises ValueError that says what was found."""
     if isinstance(value, Decision):
+        said: tuple[object, ...] = value.step_names  # whatever the handler put there
+        for name in said:
+            if not isinstance(name, str):
+                raise ValueError(f"a decision names steps by text (got {repr(name)[:80]})")
         return value
     outcome = value.get(DECISION_OUTCOME, value) if isinstance(value, Mapping) else value
     kind = outcome.get("type") if isinstance(outcome, Mapping) else None

@@ -14,12 +14,16 @@ from tasker_host.db.operate import (
     TaskAction,
     limit_pause,
     limit_set,
+    step_template,
     steps_operate,
     tasks_operate,
 )
+from tasker_host.db.sqlfiles import query
 from tasker_host.domain.json import dumps
 from tasker_host.domain.limits import key_problems, limit_problems
+from tasker_host.domain.suggest import did_you_mean
 from tasker_host.errors import IllegalMove, InvalidRequest, Problem, RequestError, StepNotFound, TaskNotFound
+from tasker_host.orchestration.byhand import by_hand
 
 Ring = Callable[[list[str]], None]
 
@@ -67,7 +71,18 @@ class Operations:
         """These steps and all below them begin anew, with the values of earlier ones; without names, all its steps in
         error or cancelled. Raises TaskNotFound, InvalidRequest for a name it has not, and IllegalMove while it runs."""
         options: dict[str, Any] = {} if from_steps is None else {"from": list(from_steps)}
-        await self._task("rerun", task, actor, reason, options)
+        try:
+            await self._task("rerun", task, actor, reason, options)
+        except InvalidRequest as refused:
+            raise InvalidRequest(str(refused), await self._unknown(task, from_steps or ())) from None
+
+    async def _unknown(self, task: UUID, names: Sequence[str]) -> list[Problem]:
+        there = [row[0] for row in await self._database.fetch(query("step_names"), task)]
+        return [
+            Problem("from", f"the task has no step named {name!r}{did_you_mean(name, there)}")
+            for name in names
+            if name not in there
+        ]
 
     async def _task(
         self, action: TaskAction, task: UUID, actor: str, reason: str, options: dict[str, Any] | None = None
@@ -84,16 +99,25 @@ class Operations:
         await self._step("reset_for_retry", step, actor, reason)
 
     async def resolve_step(self, step: UUID, *, reason: str, actor: str = ACTOR) -> None:
-        """The step counts as done, without a value. Raises StepNotFound, IllegalMove."""
+        """The step counts as done, without a value; of a decision or an analyzer nothing is made. Raises StepNotFound,
+        IllegalMove."""
         await self._step("resolve_manually", step, actor, reason)
 
     async def complete_step(self, step: UUID, value: Any, *, reason: str, actor: str = ACTOR) -> None:
-        """The step is complete with `value`, as if its handler had returned it. Raises StepNotFound, IllegalMove, and
-        JsonError when the value has no JSON form."""
+        """The step is complete with `value`, as if its handler had returned it, also of a decision or an analyzer.
+
+        Raises StepNotFound, IllegalMove, InvalidRequest for steps it cannot make, and JsonError for a value that has
+        no JSON form.
+        """
         await self._step("complete_manually", step, actor, reason, dumps(value))
 
     async def _step(self, action: StepAction, step: UUID, actor: str, reason: str, value: str | None = None) -> None:
-        (done,) = await steps_operate(self._database, action, [step], actor=actor, reason=reason, value=value)
+        expand = None
+        if action != "reset_for_retry" and (found := await step_template(self._database, step)) is not None:
+            expand, value = by_hand(*found, value)
+        (done,) = await steps_operate(
+            self._database, action, [step], actor=actor, reason=reason, value=value, expand=expand
+        )
         if done.refused is not None:
             raise _step_refusal(action, step, done)
         self._ring([ENDED, STOP, *(work(namespace) for namespace in done.work_for)])
@@ -144,8 +168,7 @@ def _task_refusal(action: str, task: UUID, done: Operated, options: dict[str, An
             named = options.get("from")
             if named is None:
                 return IllegalMove(f"task {task} has no step in error or cancelled: name the steps to run again")
-            problem = Problem("from", f"no step of the task is named {', '.join(map(repr, named))}")
-            return InvalidRequest(f"task {task} cannot be run again from there", [problem])
+            return InvalidRequest(f"task {task} cannot be run again from there")
         case "running":
             return IllegalMove(
                 f"steps of task {task} that would run again still run or wait: let them end, or cancel it first"
@@ -161,6 +184,11 @@ def _step_refusal(action: str, step: UUID, done: Operated) -> RequestError:
             return StepNotFound(f"no step {step}")
         case "task_over":
             return IllegalMove(f"the task of step {step} is over; run it again from that step instead")
+        case "decided":
+            return IllegalMove(
+                f"step {step} is {done.from_state}, and what it chose is made:"
+                " run the task again from it to choose anew"
+            )
         case _:
             return IllegalMove(f"step {step} is {done.from_state}: {action} is for a step in error")
 

@@ -11,8 +11,9 @@ import structlog
 
 from tasker_host.domain.backoff import BackoffPolicy, effective
 from tasker_host.domain.batches import batches_of, kept_value
-from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision
+from tasker_host.domain.expansion import Expansion, expand_batches, expand_decision, expand_nothing
 from tasker_host.domain.graph import reads
+from tasker_host.domain.json import dumps
 from tasker_host.domain.result import decision_of
 from tasker_host.domain.schema import InvalidSchema, SchemaCheck, schema_check
 from tasker_host.domain.states import StepType
@@ -137,6 +138,7 @@ class Registry:
                 check_returned=check_returned,
                 check_result=check_result,
                 expand=expand,
+                forgiven=_forgiven(template, step) if expand is not None else None,
                 events=events,
                 asks_publishers=any(event.publisher is not None for event in events),
             )
@@ -196,6 +198,11 @@ class Registry:
 
 def _ordered(version: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else -1 for part in version.split("."))
+
+
+def _forgiven(template: TaskTemplate, step: StepDefinition) -> str | None:
+    made = expand_nothing(template, step.name) if step.optional else None
+    return dumps(made.as_json()) if made else None
 
 
 def _result_check(step: StepDefinition) -> SchemaCheck | None:

@@ -66,6 +66,8 @@ class StepPlan:
     check_result: SchemaCheck | None = None
     """By the step's `result_schema`."""
     expand: Expand | None = None
+    forgiven: str | None = None
+    """What an optional decision or analyzer adds when it fails, as JSON text (`functions/45_expand.sql`)."""
     """For decisions and analyzers: from what the handler returned to the step's value and the steps it adds.
 
     Raises ValueError when the template does not allow these."""

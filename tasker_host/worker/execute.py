@@ -174,6 +174,7 @@ def outcome_of_failure(step: Claimed, plan: StepPlan, failure: Failed, took_ms: 
         took_ms,
         retry_after,
         _metadata_json(failure),
+        plan.forgiven if retry_after is None else None,
     )
 
 

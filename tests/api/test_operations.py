@@ -161,10 +161,12 @@ async def test_a_task_is_run_again_from_a_step_with_the_values_of_earlier_ones(h
     history = (await client.get(f"/v1/tasks/{task}/history")).json()
     runs = [move["step_name"] for move in history if move["to_state"] == "complete" and move["step_name"]]
     assert sorted(runs) == ["fails", "fails", "first", "last", "last"]
-    wrong = await client.post(f"/v1/tasks/{task}/rerun", json={**WHY, "from": ["nothing"]})
-    assert (wrong.status_code, wrong.json()["problems"][0]["message"]) == (
+    of_fails = [(move["from_state"], move["to_state"]) for move in history if move["step_name"] == "fails"]
+    assert of_fails[-4:-1] == [("complete", "pending"), ("pending", "enqueued"), ("enqueued", "in_progress")]
+    wrong = await client.post(f"/v1/tasks/{task}/rerun", json={**WHY, "from": ["last", "lst", "nothing"]})
+    assert (wrong.status_code, [problem["message"] for problem in wrong.json()["problems"]]) == (
         400,
-        "no step of the task is named 'nothing'",
+        ["the task has no step named 'lst'; did you mean 'last'?", "the task has no step named 'nothing'"],
     )
 
 
@@ -207,6 +209,16 @@ async def test_a_limit_that_no_database_can_keep_is_refused(client, key, numbers
     answer = await client.put(f"/v1/limits/{quote(key)}", json={**WHY, **numbers})
     assert (answer.status_code, [problem["where"] for problem in answer.json()["problems"]]) == (400, [where])
     assert (await client.get("/v1/limits")).json() == []
+
+
+async def test_a_key_may_have_slashes(client):
+    key = "key:tests:eu/west//1/ü?%2F/"
+    for path in (quote(key, safe=":/"), quote(key, safe="")):
+        answer = await client.put(f"/v1/limits/{path}", json={**WHY, "max_running": 2})
+        assert (answer.status_code, answer.json()["key"]) == (200, key)
+        assert [limit["key"] for limit in (await client.get("/v1/limits")).json()] == [key]
+        assert (await client.delete(f"/v1/limits/{path}")).json()["key"] == key
+        assert (await client.get("/v1/limits")).json() == []
 
 
 async def test_the_slowest_rate_holds_up_no_one_else(host, client, gate):

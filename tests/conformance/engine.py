@@ -75,6 +75,8 @@ class Runner:
     waits: list[list[Any]] = field(default_factory=list)
     ran: list[tuple[str, int, bool]] = field(default_factory=list)
     checkpoints: dict[str, list[Any]] = field(default_factory=dict)
+    held: dict[str, Claimed] = field(default_factory=dict)
+    enqueued: set[str] = field(default_factory=set)
     _invocations: dict[str, int] = field(default_factory=dict)
     _plans: dict[str, StepPlan] = field(default_factory=dict)
 
@@ -139,6 +141,8 @@ class Runner:
     async def finish(self, *outcomes: Outcome) -> None:
         taken = await steps_finish(self.connection, WORKER, outcomes, [], want=0, lease=LEASE)
         assert taken.superseded == []
+        ended = {outcome.step_uuid for outcome in outcomes}
+        self.held = {name: step for name, step in self.held.items() if step.step_uuid not in ended}
 
     async def execute(self, step: Claimed) -> Outcome:
         """What becomes of one execution, by the script."""
@@ -160,7 +164,9 @@ class Runner:
             return outcome_of_error(step, plan, error, 1.0, ())
 
     async def claim(self, name: str) -> Claimed:
-        """The step of that name, running; what else was ready is given back."""
+        """The step of that name, running, since now or since an earlier claim; what else was ready is given back."""
+        if name in self.held:
+            return self.held[name]
         while True:
             taken = await steps_claim(self.connection, WORKER, [self.template.namespace_name], want=100, lease=LEASE)
             others = [released(step) for step in taken.steps if step.name != name]
@@ -168,6 +174,7 @@ class Runner:
                 await self.finish(*others)
             for step in taken.steps:
                 if step.name == name:
+                    self.held[name] = step
                     return step
             assert taken.next_due_seconds is not None, f"step {name} is neither ready nor due"
             await self.clock(self.now + timedelta(seconds=taken.next_due_seconds))

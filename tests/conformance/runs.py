@@ -127,6 +127,7 @@ async def _operate(operation: Case, runner: Runner, task: UUID) -> None:
         case "claim":
             await runner.claim(name)
         case "enqueue":
+            runner.enqueued.add(name)  # which it is since the commit that made it ready: it is only called so now
             assert (await _step(runner, task, name))["state"] == "enqueued"
         case "cancel":
             (done,) = await tasks_operate(_Direct(runner.connection), "cancel", [task], actor="case", reason="case")
@@ -224,7 +225,8 @@ async def _read(connection: asyncpg.Connection, task: UUID, runner: Runner) -> d
     for step in rows:
         definition = runner.template.step(step["template_step"])
         # What is ready is queued in the commit that makes it so: queued is what others call pending and ready.
-        state = StepState.PENDING if step["state"] == "enqueued" else StepState(step["state"])
+        said_so = step["name"] in runner.enqueued
+        state = StepState.PENDING if step["state"] == "enqueued" and not said_so else StepState(step["state"])
         fact = StepFacts(
             state,
             total_parents=len(step["above"]),
@@ -254,7 +256,7 @@ async def _read(connection: asyncpg.Connection, task: UUID, runner: Runner) -> d
             "checkpoint_cursors": runner.checkpoints.get(step["name"], []),
         }
         if step["state"] == "enqueued":
-            steps[step["name"]]["state"] = "pending" if not runner.ran else "enqueued"
+            steps[step["name"]]["state"] = "enqueued" if runner.ran or said_so else "pending"
     whole = progress(facts, runner.now)
     above = {step["name"]: step["above"] for step in rows}
     return {
@@ -310,7 +312,7 @@ async def staleness(case: Case, data: Mapping[str, Any], connection: asyncpg.Con
         assert found["health_status"] == row["health"], row
         await connection.execute("delete from tasker.watches where task_uuid = $1", task)
     runner, task = await _stuck(connection, data, {})
-    await runner.clock(runner.now + timedelta(minutes=case["thresholds"]["waiting_for_dependencies"]))
+    await runner.clock(runner.now + timedelta(minutes=case["thresholds"].get("waiting_for_dependencies", 60)))
     if "dry_run" in case:
         (found,) = await _sweep(connection, dry_run=True)
         assert found["action_taken"] == case["dry_run"]["action"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -33,3 +35,16 @@ async def test_case(
 
 def _template(case: Case, templates: Mapping[str, Any]) -> Mapping[str, Any]:
     return case.get("inline_template") or templates[case.get("template") or "chain4"]
+
+
+OTHER = json.loads((Path(__file__).parent / "adapter.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("other", OTHER["cases"], ids=lambda case: case["id"])
+async def test_a_case_of_another_file(other: Case, ours: dict[str, Any], connection: asyncpg.Connection):
+    """What ours does not use of the format."""
+    known = {**ours, **OTHER["templates"]}
+    if other["kind"] in RUNS:
+        await RUNS[other["kind"]](other, _template(other, known), connection)
+    else:
+        TABLES[other["kind"]](other, known)

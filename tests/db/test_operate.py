@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from tasker_host.db.kernel import Outcome
+from tasker_host.db.queries import task_history
 from tasker_host.domain.ids import uuid7
 from tests.db.conftest import Kernel, done, failed, released
 
@@ -273,6 +274,29 @@ async def test_a_step_is_settled_by_hand_wherever_it_is_and_a_running_one_loses_
     assert (await kernel.state(task), await kernel.messages()) == ("complete", 0)
 
 
+async def test_of_a_batch_that_stopped_the_others_run_when_the_last_that_failed_is_repaired(kernel):
+    template = await kernel.template(
+        {"plan": [], "side": [], "work": []},
+        steps={"work": {"initial": False, "if_failed": "stop_batch", "parallelism": 9}},
+    )
+    (task,), _ = await kernel.submit(template)
+    plan, side = (await kernel.claim()).steps
+    instances = [{"name": f"work_{n}", "inputs": {}} for n in range(4)]
+    workers = {"name": "work", "parents": [["plan"]], "reads": None, "instances": instances}
+    zero, one, two, _ = (await kernel.finish(expanded(plan, workers), want=9)).steps
+    await kernel.finish(done(zero))
+    await kernel.finish(failed(one), failed(two))
+    stopped = {"work_0": "complete", "work_1": "error", "work_2": "error", "work_3": "cancelled"}
+    assert (await kernel.steps(task)).items() >= (stopped | {"side": "in_progress"}).items()
+    assert await kernel.repair("reset_for_retry", one.step_uuid) == [("error", "enqueued", None)]
+    assert (await kernel.steps(task)).items() >= (stopped | {"work_1": "enqueued"}).items()
+    await kernel.repair("resolve_manually", two.step_uuid)
+    assert (await kernel.steps(task))["work_3"] == "enqueued"
+    await kernel.finish(done(side))
+    assert sorted(await run(kernel)) == ["work_1", "work_3"]
+    assert await kernel.state(task) == "complete"
+
+
 async def test_repairs_that_are_not_allowed_are_refused(kernel):
     (task,), _ = await kernel.submit(await kernel.template(CHAIN))
     a = await kernel.step(task, "a")
@@ -344,6 +368,16 @@ async def test_a_decision_that_runs_again_decides_anew(kernel):
     await kernel.finish(expanded(decide, new("y")))
     assert await run(kernel) == ["y"]
     assert (await kernel.state(task), await kernel.steps(task)) == ("complete", {"decide": "complete", "y": "complete"})
+    history = await task_history(kernel.connection, task)
+    moves = {
+        name: [move["to_state"] for move in history if move["step_name"] == name]
+        for name in {move["step_name"] for move in history if move["step_uuid"]}
+    }
+    assert moves == {
+        "decide": ["in_progress", "complete", "pending", "enqueued", "in_progress", "complete"],
+        "x": ["enqueued", "in_progress", "complete", "cancelled"],
+        "y": ["enqueued", "in_progress", "complete"],
+    }
 
 
 async def test_a_result_that_comes_too_late_adds_no_steps(kernel):

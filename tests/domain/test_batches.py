@@ -39,3 +39,20 @@ def test_more_cursors_than_256_are_not_kept_in_it_since_every_worker_is_handed_t
         "seen": 1,
     }
     assert len(batches_of(value).cursors) == count
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (BatchConfig(10.0, 5), r"total_items must be a whole number \(got 10.0\)"),  # type: ignore[arg-type]
+        (BatchConfig(10, "5"), r"batch_size must be a whole number \(got '5'\)"),  # type: ignore[arg-type]
+        (BatchConfig(10, 5, max_batches=0.5), r"max_batches must be a whole number \(got 0.5\)"),  # type: ignore[arg-type]
+        (
+            {"type": "create_batches", "worker_count": 3, "cursor_configs": [{"batch_id": "a"}]},
+            "worker_count is 3, but cursor_configs has entries for 1",
+        ),
+    ],
+)
+def test_batches_that_make_no_sense_are_refused_with_what_was_found(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        batches_of(wrong)

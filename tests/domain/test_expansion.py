@@ -10,7 +10,7 @@ import pytest
 from tasker_host.domain.batches import Batches, Cursor
 from tasker_host.domain.expansion import Expansion, ExpansionError, expand_batches, expand_decision
 from tasker_host.domain.making import Link
-from tasker_host.domain.result import Decision
+from tasker_host.domain.result import Decision, decision_of
 from tasker_host.domain.template import TaskTemplate
 from tests.expansions import cut, template
 
@@ -161,3 +161,9 @@ def test_limits_of_decisions():
         route(nested, "d2", "a", "b", max_steps=1)
     with pytest.raises(ExpansionError, match="is number 2 of decisions in a row; the limit is 1"):
         route(nested, "d2", "a", max_depth=1)
+
+
+@pytest.mark.parametrize("wrong", [5, None, ["a"]])
+def test_a_decision_names_steps_by_text(wrong):
+    with pytest.raises(ValueError, match="a decision names steps by text"):
+        decision_of(Decision(("a", wrong)))

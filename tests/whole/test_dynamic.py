@@ -19,7 +19,8 @@ from tasker_host import (
     decision_handler,
     step_handler,
 )
-from tests.support import chain, plugin, results, run_to_end, running_host
+from tasker_host.errors import IllegalMove, InvalidRequest
+from tests.support import chain, ended, plugin, results, run_to_end, running_host
 
 TWO_DECISIONS = """
 name: t
@@ -81,7 +82,7 @@ async def plan(total: Annotated[int, Input("total")]) -> BatchConfig:
 
 @step_handler("join")
 async def join(context: StepContext) -> int:
-    return sum(value or 0 for value in context.get_all_dependency_results("work_"))
+    return sum(value for value in context.get_all_dependency_results("work_") if isinstance(value, int))
 
 
 DECIDERS = plugin([nothing, names, first, second], [TWO_DECISIONS])
@@ -124,6 +125,74 @@ async def test_a_decision_that_names_a_wrong_step_fails_and_says_what_it_may_nam
     assert step["error"]["message"] == (
         "decision 'first' chose 'aa', which it cannot; did you mean 'a'?; it can choose a, both, join, last"
     )
+
+
+BY_HAND = """
+name: t
+namespace_name: tests
+version: 1.0.0
+steps:
+  - {{name: start, handler: {{callable: nothing}}}}
+  - {{name: route, type: decision, optional: {optional}, handler: {{callable: fails}}, dependencies: [start]}}
+  - {{name: a, handler: {{callable: nothing}}, dependencies: [route]}}
+  - {{name: b, handler: {{callable: nothing}}, dependencies: [route]}}
+  - {{name: join, type: deferred_convergence, handler: {{callable: names}}, dependencies: [start, a, b]}}
+  - {{name: branches, type: deferred_convergence, handler: {{callable: names}}, dependencies: [a, b]}}
+"""
+
+
+@batch_worker("work")
+async def work_of_any(batch_context: BatchWorkerContext) -> object:
+    return batch_context.start_cursor
+
+
+@decision_handler("fails")
+async def fails() -> Decision:
+    raise PermanentError("cannot decide")
+
+
+def uuid_of(row, name):
+    return next(step["step_uuid"] for step in row["steps"] if step["name"] == name)
+
+
+async def test_a_decision_that_is_completed_by_hand_makes_what_its_value_chooses(dsn):
+    by_hand = plugin([nothing, names, fails], [BY_HAND.format(optional="false")])
+    async with running_host(dsn, by_hand) as host:
+        row = await run_to_end(host, "t")
+        route = uuid_of(row, "route")
+        with pytest.raises(InvalidRequest) as refused:
+            await host.operations.complete_step(route, Decision.route(["c"]).as_value(), reason="by hand")
+        assert "chose 'c', which it cannot; it can choose a, b, join, branches" in str(refused.value.problems[0])
+        await host.operations.complete_step(route, Decision.route(["b"]).as_value(), reason="by hand")
+        (row,) = await ended(host, row["task_uuid"])
+        assert results(row).keys() == {"start", "route", "b", "join", "branches"}
+        assert results(row)["join"] == ["b", "route", "start"]
+        await host.operations.rerun(row["task_uuid"], from_steps=["b"], reason="for the next")
+        with pytest.raises(IllegalMove, match="what it chose is made: run the task again from it to choose anew"):
+            await host.operations.complete_step(route, Decision.route(["a"]).as_value(), reason="by hand")
+
+
+async def test_an_analyzer_that_is_completed_by_hand_makes_its_batches(dsn):
+    batch = plugin([nothing, plan, work_of_any, join], [BATCH.format(parallelism=5, strategy="isolate")])
+    async with running_host(dsn, batch) as host:
+        row = await run_to_end(host, "t", {"total": "many"})
+        cursors = [{"batch_id": "x", "start_cursor": {"after": 1}}, {"batch_id": "y"}]
+        cut = {"batch_processing_outcome": {"type": "create_batches", "cursor_configs": cursors}}
+        await host.operations.complete_step(uuid_of(row, "plan"), cut, reason="by hand")
+        (row,) = await ended(host, row["task_uuid"])
+    assert results(row) == {"plan": cut, "work_x": {"after": 1}, "work_y": None, "join": 0, "after": None}
+
+
+@pytest.mark.parametrize("optional", ["true", "false"])
+async def test_a_decision_that_says_nothing_does_not_leave_out_what_runs_in_any_case(dsn, optional):
+    by_hand = plugin([nothing, names, fails], [BY_HAND.format(optional=optional)])
+    async with running_host(dsn, by_hand) as host:
+        row = await run_to_end(host, "t")
+        if optional == "false":
+            await host.operations.resolve_step(uuid_of(row, "route"), reason="by hand")
+            (row,) = await ended(host, row["task_uuid"])
+    assert row["status"] == "complete"
+    assert results(row) == {"start": None, "join": ["route", "start"]}
 
 
 @pytest.mark.parametrize(("total", "workers"), [(0, 1), (1, 1), (10, 1), (11, 2), (95, 10)])

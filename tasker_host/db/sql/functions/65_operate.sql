@@ -299,9 +299,10 @@ begin
 end
 $$;
 
--- p_action: reset_for_retry, resolve_manually, complete_manually (with p_value, the step's value).
+-- p_action: reset_for_retry, resolve_manually, complete_manually (with p_value, the step's value). p_expand is what the only
+-- step, a decision or an analyzer, adds by that (see steps_expand), unless it is done and has decided already.
 create or replace function tasker.steps_operate(
-    p_action text, p_steps uuid[], p_value json, p_actor text, p_reason text
+    p_action text, p_steps uuid[], p_value json, p_actor text, p_reason text, p_expand json default null
 ) returns table (step_uuid uuid, task_uuid uuid, from_state text, to_state text, refused text, work_for text[])
 language plpgsql
 set plan_cache_mode = force_custom_plan
@@ -329,7 +330,10 @@ begin
            array_agg(s.state order by u.position),
            array_agg(case when s.state is null then 'not_found'
                           when t.state in ('complete', 'cancelled', 'resolved_manually') then 'task_over'
-                          when tasker.operator_move('step', s.state, p_action) is null then 'illegal' end order by u.position)
+                          when tasker.operator_move('step', s.state, p_action) is null then 'illegal'
+                          when p_expand is not null and p_action = 'complete_manually'
+                               and s.state in ('complete', 'resolved_manually', 'enqueued_for_orchestration') then 'decided' end
+                     order by u.position)
     into v_asked, v_of, v_was, v_why
     from unnest(p_steps) with ordinality as u (step_uuid, position)
     left join tasker.steps s on s.step_uuid = u.step_uuid
@@ -346,14 +350,21 @@ begin
             result = case p_action when 'complete_manually' then p_value else null end,
             error = case when p_action = 'reset_for_retry' then null else s.error end
         where s.step_uuid = any (v_steps);
+        if p_expand is not null and v_was[1] not in ('complete', 'resolved_manually', 'enqueued_for_orchestration') then
+            update tasker.steps set expansion = p_expand where step_uuid = v_steps[1] and p_expand -> 'is_shared' is not null;
+            perform tasker.steps_make(v_tasks[1], v_steps[1], p_expand);
+        end if;
         select array_agg(t.state order by o.position) into v_from
         from unnest(v_tasks) with ordinality as o (task, position) join tasker.tasks t on t.task_uuid = o.task;
-        -- What was cancelled because the task, or another of its batch, had failed may run again.
-        with again as (
+        -- What was cancelled because the task, or another of its batch, had failed may run again; not while one of its batch
+        -- is in error still.
+        with failed as materialized (
+            select distinct s.made_by, s.template_step from tasker.steps s
+            where s.task_uuid = any (v_tasks) and s.state = 'error' and s.if_failed = 'stop_batch'
+        ), again as (
             update tasker.steps s set state = 'pending', state_since = v_now
-            from tasker.tasks t
-            where t.task_uuid = any (v_tasks) and s.task_uuid = t.task_uuid and s.state = 'cancelled'
-              and t.state in ('error', 'blocked_by_failures')
+            where s.task_uuid = any (v_tasks) and s.state = 'cancelled'
+              and (s.made_by is null or (s.made_by, s.template_step) not in (select made_by, template_step from failed))
             returning s.task_uuid, s.step_uuid, s.attempts)
         insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, actor, reason)
         select a.task_uuid, a.step_uuid, 'cancelled', 'pending', v_now, a.attempts, p_actor, 'task repaired' from again a;
