@@ -363,6 +363,27 @@ async def test_a_publisher_class_may_decline(dsn, answers):
     assert "after_publish" not in str(careful.asked)
 
 
+class Notes(EventPublisher):
+    """Only looks on, and returns nothing; what it does to metadata is its own affair."""
+
+    def before_publish(self, event_name, payload, metadata):
+        metadata["seen"] = object()
+
+
+async def test_a_publisher_that_only_looks_on_declines_nothing_and_changes_no_metadata(dsn):
+    heard = Heard()
+    given = plugin(
+        HANDLERS,
+        [declared("fine", {"name": "a.b", "publisher": "Notes", "delivery_mode": "broadcast"})],
+        **giving(tasker_publishers=[Notes], tasker_subscribers=[Subscriber("s", ["a.b"], heard.receive)]),
+    )
+    async with running_host(dsn, given) as host:
+        await run_to_end(host, "t")
+        (event,) = await heard.until(1)
+        assert [event.as_message()] == await durable(host)
+    assert "seen" not in event.metadata
+
+
 async def test_a_publisher_that_raises_hears_of_it_and_costs_its_event_only(dsn):
     careful = Careful(fail=True)
     messages, (counted,) = await published_by(dsn, careful)
