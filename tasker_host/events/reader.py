@@ -115,7 +115,20 @@ class Consumer:
     async def __aenter__(self) -> Self:
         async with self._calling:
             connection = await self._connected()
-            if not await connection.fetchval(query("consume_there"), self.queue):
+            try:
+                there = await connection.fetchval(query("consume_there"), self.queue)
+            except asyncpg.UndefinedTableError:
+                there = False  # nor anything else of PGMQ
+            except asyncpg.InsufficientPrivilegeError as error:
+                await self._disconnect()
+                raise DatabaseError(
+                    f"the queue {self.queue!r} may not be read: {error}; grant its role usage on the schema pgmq, and"
+                    " select, insert, update and delete on the tables of the queue"
+                ) from error
+            except BaseException:
+                await self._disconnect()
+                raise
+            if not there:
                 await self._disconnect()
                 raise DatabaseError(
                     f"there is no queue {self.queue!r} in this database; the events of a namespace are in"
