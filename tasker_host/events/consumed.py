@@ -107,8 +107,8 @@ async def check_there(connection: Connection, queue: str) -> None:
         there = False  # nor anything else of PGMQ
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseError(
-            f"the queue {queue!r} may not be read: {error}; grant its role usage on the schema pgmq, and select, insert,"
-            " update and delete on the tables of the queue"
+            f"the queue {queue!r} may not be read: {error}; grant its role usage on the schema pgmq, and select,"
+            " insert, update and delete on the tables of the queue"
         ) from error
     if not there:
         raise DatabaseError(
