@@ -41,6 +41,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, ClassVar
 
 
@@ -203,7 +204,7 @@ class HandlerError(TaskerError):
         message: str,
         *,
         error_code: str | None = None,
-        retry_after: float | None = None,
+        retry_after: float | timedelta | str | None = None,
         metadata: Mapping[str, Any] | None = None,
         error_type: str | None = None,
     ) -> None:

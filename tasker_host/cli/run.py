@@ -36,6 +36,7 @@ _CHILD_SLACK_SECONDS = 10.0
     show_default=True,
     help="Worker processes: so many, or as many as the work asks for between two numbers.",
 )
+@click.option("--worker-id", metavar="NAME", help="Name of this worker in leases and history. [default: worker.id]")
 @click.option("--host", "address", metavar="ADDRESS", help="Address to serve HTTP on. [default: web.host]")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), help="Port to serve HTTP on; 0: any free one. [default: web.port]"
@@ -46,6 +47,7 @@ _CHILD_SLACK_SECONDS = 10.0
 @json_option
 def run(  # noqa: PLR0917 - one parameter an option
     processes: Processes,
+    worker_id: str | None,
     address: str | None,
     port: int | None,
     no_web: bool,
@@ -60,6 +62,8 @@ def run(  # noqa: PLR0917 - one parameter an option
     from tasker_host.runtime.logs import configure_logs
 
     overrides: dict[str, Any] = {}
+    if worker_id is not None:
+        overrides["worker.id"] = worker_id
     if address is not None:
         overrides["web.host"] = address
     if port is not None:

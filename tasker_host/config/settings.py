@@ -226,6 +226,7 @@ class LimitsSettings(_Section):
     page_size_max: int = Field(ge=1, le=1_000, description="Rows in one page of the API.")
     decision_steps_max: int = Field(ge=1, le=10_000, description="Steps that one decision may choose.")
     decision_depth_max: int = Field(ge=1, le=100, description="Decisions one after the other.")
+    batch_workers_max: int = Field(ge=1, le=1_000_000, description="Workers of one batch.")
 
 
 class BindingSettings(_Section):

@@ -79,6 +79,10 @@ class BatchConfig:
     worker_template: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def count(self) -> int:
+        """How many batches. Raises ValueError when the numbers make no sense."""
+        return -(-self.total_items // _fitting_size(self.total_items, self.batch_size, self.max_batches))
+
     def batches(self) -> Batches:
         """Cut. Raises ValueError when the numbers make no sense."""
         ranges = cursor_ranges(self.total_items, self.batch_size, max_batches=self.max_batches)
@@ -180,6 +184,11 @@ def cursor_ranges(total_items: int, batch_size: int, *, max_batches: int | None 
 
     When that would be more than `max_batches`, the batches are made larger. Raises ValueError.
     """
+    size = _fitting_size(total_items, batch_size, max_batches)
+    return [(start, min(start + size, total_items)) for start in range(0, total_items, size)]
+
+
+def _fitting_size(total_items: int, batch_size: int, max_batches: int | None) -> int:
     given: dict[str, object] = {"total_items": total_items, "batch_size": batch_size, "max_batches": max_batches or 1}
     for name, number in given.items():
         if not isinstance(number, int) or isinstance(number, bool):
@@ -190,9 +199,7 @@ def cursor_ranges(total_items: int, batch_size: int, *, max_batches: int | None 
         raise ValueError(f"batch_size must be at least 1 (got {batch_size})")
     if max_batches is not None and max_batches < 1:
         raise ValueError(f"max_batches must be at least 1 (got {max_batches})")
-    if max_batches is not None:
-        batch_size = max(batch_size, -(-total_items // max_batches))
-    return [(start, min(start + batch_size, total_items)) for start in range(0, total_items, batch_size)]
+    return batch_size if max_batches is None else max(batch_size, -(-total_items // max_batches))
 
 
 def batch_id(number: int) -> str:
@@ -200,12 +207,25 @@ def batch_id(number: int) -> str:
     return f"{number:03}"
 
 
-def batches_of(value: Any) -> Batches:
+def batches_of(value: Any, *, most: int) -> Batches:
     """The batches that the value of an analyzer's step asks for. Raises ValueError that says what was found."""
-    if isinstance(value, Batches):
-        return value
     if isinstance(value, BatchConfig):
+        # Before they are cut: so many may not even fit into memory.
+        _check_count(value.count(), most)
         return value.batches()
+    batches = value if isinstance(value, Batches) else _batches_said(value)
+    _check_count(len(batches.cursors), most)
+    return batches
+
+
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise ValueError(
+            f"an analyzer asked for {count} batches; the limit is {most} (limits.batch_workers_max): make them larger"
+        )
+
+
+def _batches_said(value: Any) -> Batches:
     outcome = value.get(OUTCOME, value) if isinstance(value, Mapping) else value
     if outcome == "no_batches":
         return Batches()

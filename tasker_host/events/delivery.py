@@ -20,6 +20,7 @@ from tasker_host.domain.backoff import BackoffPolicy, delay_seconds
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import loads
 from tasker_host.errors import HandlerError, JsonError, PermanentError, TargetGone
+from tasker_host.handlers.classify import asked_seconds
 from tasker_host.hooks.relay import Relay
 
 log = structlog.get_logger("tasker.relay")
@@ -99,7 +100,7 @@ class Deliverer:
                 raise
             told = "the delivery was cancelled from within"
         except HandlerError as error:
-            told, retry_after = _told(error), error.retry_after
+            told, retry_after = _told(error), asked_seconds(error.retry_after)
         except (Exception, SystemExit) as error:
             told = _told(error)
         return self._retried(taken, event, told, retry_after)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pydantic import ValidationError
 
+from tasker_host.domain.backoff import parse_retry_after
 from tasker_host.domain.faults import path_text
 from tasker_host.domain.result import Failed
 from tasker_host.errors import HandlerError
@@ -62,7 +64,7 @@ def failed(error: BaseException, handler: BoundHandler, classifiers: Sequence[Cl
     else:
         error_type, retryable = _by_kind(error)
     metadata = {"exception_type": type(error).__qualname__, "traceback": _traceback(error)}
-    return Failed(_message(error), error_type, retryable, _seconds(delay_seconds), None, metadata)
+    return Failed(_message(error), error_type, retryable, asked_seconds(delay_seconds), None, metadata)
 
 
 def _of_group(group: BaseExceptionGroup[Any], handler: BoundHandler, classifiers: Sequence[Classifier]) -> Failed:
@@ -93,7 +95,7 @@ def _as_said(error: HandlerError) -> Failed:
         _message(error),
         error_type,
         retryable,
-        _seconds(getattr(error, "retry_after", None)),
+        asked_seconds(getattr(error, "retry_after", None)),
         None if code is None else str(code),
         metadata,
     )
@@ -129,8 +131,13 @@ def _type_of(error: BaseException, *, default: str) -> str:
     return default
 
 
-def _seconds(value: Any) -> float | None:
-    """A wait that can be kept; None for what is none."""
+def asked_seconds(value: Any) -> float | None:
+    """A wait that can be kept: seconds, a timedelta, or the text of a Retry-After header; None for what is none."""
+    match value:
+        case timedelta():
+            value = value.total_seconds()
+        case str():
+            value = parse_retry_after(value, datetime.now(UTC))
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return max(0.0, float(value)) if is_number else None
 

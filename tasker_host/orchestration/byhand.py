@@ -16,7 +16,8 @@ from tasker_host.errors import InvalidRequest, Problem
 _DECIDES = (StepType.DECISION, StepType.BATCHABLE)
 
 _MOST_STEPS = 10_000
-"""The most that a decision may choose, or be below others: what hosts allow their handlers does not bind a hand."""
+_MOST_WORKERS = 1_000_000
+"""The most that any host may be configured to allow: what they do allow their handlers does not bind a hand."""
 
 
 def by_hand(step_name: str, content: str, value: str | None) -> tuple[str | None, str | None]:
@@ -42,5 +43,5 @@ def _made(template: TaskTemplate, step_name: str, value: Any) -> tuple[Expansion
     if template.step(step_name).type is StepType.DECISION:
         decision = decision_of(value)
         return expand_decision(template, step_name, decision, max_steps=_MOST_STEPS, max_depth=_MOST_STEPS), value
-    batches = batches_of(value)
+    batches = batches_of(value, most=_MOST_WORKERS)
     return expand_batches(template, step_name, batches), kept_value(value, batches)

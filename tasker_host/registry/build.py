@@ -33,6 +33,7 @@ def registry_with(roster: Roster, config: Config, own: Iterable[TaskTemplate] = 
             config.settings.worker.handler_timeout_seconds,
             config.settings.limits.decision_steps_max,
             config.settings.limits.decision_depth_max,
+            config.settings.limits.batch_workers_max,
         ),
         resolvers=[
             PluginResolver(resolver, contribution.plugin, contribution.settings)

@@ -40,6 +40,7 @@ class Defaults:
     timeout_seconds: float
     decision_steps_max: int = 100
     decision_depth_max: int = 20
+    batch_workers_max: int = 100_000
 
 
 class Registry:
@@ -169,7 +170,7 @@ class Registry:
         if step.type is StepType.BATCHABLE:
 
             def analyze(result: Any) -> tuple[Any, Expansion]:
-                batches = batches_of(result)
+                batches = batches_of(result, most=self._defaults.batch_workers_max)
                 if batches.worker_template is None and handler.worker_template is not None:
                     batches = replace(batches, worker_template=handler.worker_template)
                 made = expand_batches(template, step.name, batches)

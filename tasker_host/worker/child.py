@@ -1,8 +1,8 @@
 """A process that runs handlers for a worker: `python -m tasker_host.worker.child`, spoken to by its stdin and stdout.
 
 Frames are a length of four bytes and a pickle. First the module search path; then calls, one after the other:
-(key, source or None, context), where source, sent once for each key, is that of a BoundHandler. The answer is an
-`handlers.elsewhere.Answer`.
+(key, source or None, context), where source, sent once for each key, is that of a BoundHandler. What comes back is None
+when the handler begins, and then its answer, an `handlers.elsewhere.Answer`; that alone when it cannot be made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import struct
 import sys
 from typing import IO, Any
 
-from tasker_host.handlers.elsewhere import Answer, bound_from, made, sendable
+from tasker_host.handlers.elsewhere import bound_from, made, sendable
 from tasker_host.hooks.bound import BoundHandler
 
 _LENGTH = struct.Struct(">I")
@@ -68,17 +68,16 @@ def main() -> None:
             key, source, context = read_frame(requests)
         except EOFError:
             return
-        write_frame(answers, _answer(handlers, key, source, context))
-
-
-def _answer(handlers: dict[Any, BoundHandler], key: tuple[str, str], source: bytes | None, context: Any) -> Answer:
-    try:
-        if source is not None:
-            handlers[key] = bound_from(source, *key)
-        handler = handlers[key]
-    except Exception as error:
-        return "raised", RuntimeError(f"handler {key[0]!r} cannot be made here: {type(error).__name__}: {error}")
-    return sendable(handler, made(handler.call, context))
+        try:
+            if source is not None:
+                handlers[key] = bound_from(source, *key)
+            handler = handlers[key]
+        except Exception as error:
+            why = f"handler {key[0]!r} cannot be made here: {type(error).__name__}: {error}"
+            write_frame(answers, ("raised", RuntimeError(why)))
+            continue
+        write_frame(answers, None)
+        write_frame(answers, sendable(handler, made(handler.call, context)))
 
 
 if __name__ == "__main__":

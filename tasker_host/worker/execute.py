@@ -16,7 +16,7 @@ from tasker_host.domain.context import StepContext
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
 from tasker_host.errors import JsonError, Problem
-from tasker_host.handlers.classify import failed, storable
+from tasker_host.handlers.classify import asked_seconds, failed, storable
 from tasker_host.hooks.records import Classifier
 from tasker_host.registry.plan import StepPlan
 
@@ -63,6 +63,10 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
             if len(value) * 4 <= result_max_bytes:
                 return Outcome(step.task_uuid, step.step_uuid, step.attempt, kind, value, took_ms, None, None)
         if type(result) is Checkpoint:
+            items: object = result.items_processed
+            if not isinstance(items, int) or isinstance(items, bool) or items < 0:
+                what = f"a checkpoint with items_processed {repr(items)[:80]}: it must be a whole number, 0 or more"
+                raise _refusal(plan, what, "CHECKPOINT_INVALID")
             kind, result = "checkpointed", asdict(result)
         else:
             if type(result) is Succeeded:
@@ -162,7 +166,7 @@ def outcome_of_failure(step: Claimed, plan: StepPlan, failure: Failed, took_ms: 
             step.attempt,
             plan.backoff,
             jitter=random.random(),  # noqa: S311 - not a secret
-            requested=failure.retry_after_seconds,
+            requested=asked_seconds(failure.retry_after_seconds),
         )
         retry_after = timedelta(seconds=seconds)
     return Outcome(

@@ -22,6 +22,9 @@ _SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 END_SECONDS = 2.0
 """How long a process that is told to end may take."""
 
+START_SECONDS = 60.0
+"""How long a process may take to start and to import a handler; only then the time of the handler begins."""
+
 
 class Call(Protocol):
     """What is wanted of a `worker.elsewhere.StepCall`."""
@@ -59,19 +62,42 @@ class _Process:
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._known: set[tuple[str, str]] = set()
+        self._ending = threading.Lock()
         write_frame(self._stdin, sys.path)
 
     def call(self, call: Call) -> Answer:
         """Raises OSError, EOFError when the process ends meanwhile."""
         assert call.source is not None
         source, key = call.source[0], call.source[1:]
-        write_frame(self._stdin, (key, None if key in self._known else source, call.context))
-        answer: Answer = read_frame(self._stdout)
+        if key in self._known:
+            answer = self._sent(key, None, call)
+        else:
+            late = threading.Timer(START_SECONDS, self.end)
+            late.daemon = True
+            late.start()
+            try:
+                answer = self._sent(key, source, call)
+            finally:
+                late.cancel()
+        if answer is not None:
+            return answer
         self._known.add(key)
+        call.began()
+        made: Answer = read_frame(self._stdout)
+        return made
+
+    def _sent(self, key: tuple[str, str], source: bytes | None, call: Call) -> Answer | None:
+        """The answer when the handler does not begin."""
+        write_frame(self._stdin, (key, source, call.context))
+        answer: Answer | None = read_frame(self._stdout)
         return answer
 
     def end(self) -> str:
-        """Ends it, if it has not; how it ended."""
+        """Ends it, if it has not; how it ended. From any thread."""
+        with self._ending:
+            return self._end()
+
+    def _end(self) -> str:
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
         try:
@@ -114,7 +140,6 @@ class _Job:
                 self._processes.give_back(process)
                 return "raised", RetryableError("stopped before it began")
             self._process = process
-        self._call.began()
         try:
             answer = process.call(self._call)
         except (OSError, EOFError):

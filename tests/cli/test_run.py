@@ -208,8 +208,12 @@ async def workers(dsn: str, count: int) -> list[str]:
         await connection.close()
 
 
-async def test_more_processes_are_more_workers_and_end_with_the_first(run, dsn):
-    async with run("--processes", "3", DATABASE_URL=dsn, TASKER__WORKER__ID="w") as host:
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [(["--worker-id", "w"], {}), ([], {"TASKER_WORKER_ID": "w"}), ([], {"TASKER__WORKER__ID": "w"})],
+)
+async def test_more_processes_are_more_workers_and_end_with_the_first(run, dsn, options, variables):
+    async with run("--processes", "3", *options, DATABASE_URL=dsn, **variables) as host:
         await host.said("host is ready")
         names = await workers(dsn, 3)
         # Without the suffix of this start.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -121,7 +122,18 @@ def test_an_error_with_an_init_of_its_own_is_told():
 
 @pytest.mark.parametrize(
     ("retry_after", "seconds"),
-    [(2, 2.0), (0.5, 0.5), (-1, 0.0), ("30", None), (float("nan"), None), (float("inf"), None), (True, None)],
+    [
+        (2, 2.0),
+        (0.5, 0.5),
+        (-1, 0.0),
+        (timedelta(minutes=2), 120.0),
+        ("30", 30.0),
+        ("soon", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+        (float("nan"), None),
+        (float("inf"), None),
+        (True, None),
+    ],
 )
 def test_only_a_wait_that_can_be_kept_is_kept(retry_after, seconds):
     assert classified(RetryableError("later", retry_after=retry_after)).retry_after_seconds == seconds

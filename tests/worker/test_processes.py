@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -106,6 +107,27 @@ async def test_a_handler_that_overruns_is_ended_with_its_process(dsn):
         assert step["error"]["message"] == "handler 'hangs' ran longer than 0.2 s"
         assert host.worker.abandoned_threads == 0
         assert (await run_to_end(host, "u", {"n": 1}))["status"] == "complete"
+
+
+SLOW_TO_IMPORT = """
+import time
+from tasker_host import step_handler
+
+time.sleep(0.6)
+
+@step_handler("late_riser", runs_in="process")
+def late_riser():
+    return "up"
+"""
+
+
+async def test_the_time_of_a_handler_does_not_begin_before_its_process_is_up(dsn, tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text(SLOW_TO_IMPORT)
+    monkeypatch.syspath_prepend(tmp_path)
+    handler = importlib.import_module("slow_to_import").late_riser
+    text = chain("t", "late_riser", max_attempts=1) + "\n    timeout_seconds: 0.5"
+    async with running_host(dsn, plugin([handler], [text])) as host:
+        assert results(await run_to_end(host, "t")) == {"late_riser": "up"}
 
 
 async def test_no_process_is_left_when_the_host_ends(dsn):

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from tasker_host import Failed, Middleware, PermanentError, RetryableError, StepContext, Succeeded, step_handler
+from tasker_host import (
+    Checkpoint,
+    Failed,
+    Middleware,
+    PermanentError,
+    RetryableError,
+    StepContext,
+    Succeeded,
+    step_handler,
+)
 from tasker_host.db.kernel import Outcome, Taken
 from tasker_host.worker import slots
 from tasker_host.worker.calls import Calls
@@ -346,6 +355,31 @@ async def test_a_failed_result_says_when_it_is_tried_again(dsn):
     async with running_host(
         dsn, plugin([busy], [chain("one", "busy")]), worker__retry__base_ms=3_600_000, worker__retry__max_ms=3_600_000
     ) as host:
+        row = await run_to_end(host, "one")
+    assert results(row) == {"busy": "served"}
+
+
+@pytest.mark.parametrize("items", [-1, "many", 1.5])
+async def test_a_checkpoint_that_counts_nothing_is_refused(dsn, items):
+    @step_handler("counts")
+    async def counts(context: StepContext) -> Any:
+        return Checkpoint(1, items_processed=items)
+
+    async with running_host(dsn, plugin([counts], [chain("one", "counts")])) as host:
+        row = await run_to_end(host, "one")
+    error = error_of(row)
+    assert error["message"] == (
+        f"handler 'counts' returned a checkpoint with items_processed {items!r}: it must be a whole number, 0 or more"
+    )
+    assert (error["error_code"], row["steps"][0]["attempts"]) == ("CHECKPOINT_INVALID", 1)
+
+
+async def test_a_failed_result_that_asks_for_no_time_at_all_waits_as_its_step_says(dsn):
+    @step_handler("busy")
+    async def busy(context: StepContext) -> Any:
+        return Failed("busy", retry_after_seconds="soon") if context.attempt == 1 else "served"  # type: ignore[arg-type]
+
+    async with running_host(dsn, plugin([busy], [chain("one", "busy")]), worker__retry__base_ms=1) as host:
         row = await run_to_end(host, "one")
     assert results(row) == {"busy": "served"}
 

@@ -226,6 +226,7 @@ declare
     v_added uuid[];
     v_children uuid[];           -- what stays and waited for something that goes
     v_makers uuid[];             -- and who may make that again
+    v_above uuid[];              -- what stays and is above something that goes
     v_said record;
 begin
     with recursive again as materialized (
@@ -240,23 +241,30 @@ begin
         select c.child from below b join again s on s.step_uuid = b.child cross join unnest(s.children) as c (child)
     )
     select array_agg(s.step_uuid) into v_added
-    from again s left join tasker.steps m on m.step_uuid = s.made_by
-    where s.made_by in (select step_uuid from again) or (m.expansion is not null and s.step_uuid in (select child from below));
+    from again s left join tasker.steps m on m.step_uuid = s.made_by and m.expansion is not null and m.task_uuid = any (p_tasks)
+    where s.made_by in (select step_uuid from again) or (m.step_uuid is not null and s.step_uuid in (select child from below));
     if v_added is not null then
         insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, actor, reason)
         select s.task_uuid, s.step_uuid, s.state, 'cancelled', p_now, s.attempts, p_actor, 'what added it is run again'
         from tasker.steps s where s.step_uuid = any (v_added) and s.state <> 'cancelled';
-        with recursive maker as (
-            select s.step_uuid as gone, s.made_by as maker from tasker.steps s where s.step_uuid = any (v_added)
+        with recursive gone as materialized (
+            select s.step_uuid, s.made_by, s.parents from tasker.steps s
+            where s.task_uuid = any (p_tasks) and s.step_uuid = any (v_added)
+        ), maker as (
+            select s.step_uuid as gone, s.made_by as maker from gone s
             union all
-            select m.gone, s.made_by from maker m join tasker.steps s on s.step_uuid = m.maker where m.maker = any (v_added)
+            select m.gone, s.made_by from maker m join gone s on s.step_uuid = m.maker
+        ), edge as materialized (
+            select c.step_uuid as child, c.parents, u.parent from tasker.steps c cross join unnest(c.parents) as u (parent)
+            where c.task_uuid = any (p_tasks) and c.step_uuid not in (select step_uuid from gone)
         )
-        select array_agg(l.child), array_agg(l.maker) into v_children, v_makers
+        select array_agg(l.child), array_agg(l.maker),
+               (select array_agg(distinct u.parent) from gone g cross join unnest(g.parents) as u (parent)
+                where u.parent not in (select step_uuid from gone))
+        into v_children, v_makers, v_above
         from (
-            select distinct c.step_uuid as child, m.maker
-            from tasker.steps c cross join unnest(c.parents) as u (parent) join maker m on m.gone = u.parent
-            where c.task_uuid = any (p_tasks) and c.step_uuid <> all (v_added)
-              and m.maker <> all (v_added) and m.maker <> all (c.parents)
+            select distinct e.child, m.maker from edge e join maker m on m.gone = e.parent
+            where m.maker not in (select step_uuid from gone) and m.maker <> all (e.parents)
         ) l;
         update tasker.tasks t
         set former_steps = (select json_object_agg(n.name, n.position)
@@ -268,13 +276,12 @@ begin
         where t.task_uuid in (select s.task_uuid from tasker.steps s where s.step_uuid = any (v_added));
         delete from tasker.steps where step_uuid = any (v_added);
         update tasker.steps s
-        set children = array(select c from unnest(s.children) c where c <> all (v_added))
+        set children = array(select c from unnest(s.children) c where c not in (select unnest(v_added)))
                        || array(select l.child from unnest(v_children, v_makers) as l (child, maker) where l.maker = s.step_uuid),
-            parents = array(select c from unnest(s.parents) c where c <> all (v_added))
+            parents = array(select c from unnest(s.parents) c where c not in (select unnest(v_added)))
                       || array(select l.maker from unnest(v_children, v_makers) as l (child, maker) where l.child = s.step_uuid),
-            reads = array(select c from unnest(s.reads) c where c <> all (v_added))
-        where s.task_uuid = any (p_tasks) and (s.children && v_added or s.parents && v_added or s.reads && v_added
-                                            or s.step_uuid = any (v_makers));
+            reads = array(select c from unnest(s.reads) c where c not in (select unnest(v_added)))
+        where s.task_uuid = any (p_tasks) and (s.step_uuid = any (p_steps) or s.step_uuid = any (v_above || v_makers));
     end if;
     with was as (
         select s.step_uuid, s.state from tasker.steps s where s.step_uuid = any (p_steps) and s.task_uuid = any (p_tasks)
