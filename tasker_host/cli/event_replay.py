@@ -98,10 +98,11 @@ def replay(  # noqa: PLR0917 - one parameter an option
     wanted = _filter(name, namespace, task_uuid, event_id, since, until)
 
     async def send(database: Database) -> list[Row]:
-        from tasker_host.db.relays import events_replay, relays_ring
+        from tasker_host.db.relays import check_queue, events_replay, relays_ring
 
-        if relay is not None:
-            await known(database, relay)
+        await _there(database, relay, namespace)
+        if queue is not None:
+            await check_queue(database, queue)
         rows = await events_replay(database, source, wanted, relay=relay, queue=queue, limit=limit, dry=dry_run)
         if rows and not dry_run:
             await relays_ring(database)
@@ -139,8 +140,7 @@ def dead(  # noqa: PLR0917 - one parameter an option
     async def look(database: Database) -> list[Row]:
         from tasker_host.db.relays import events_replay
 
-        if relay is not None:
-            await known(database, relay)
+        await _there(database, relay, namespace)
         return await events_replay(database, "dead", wanted, relay=relay, limit=limit, dry=True)
 
     rows = read_database(config_root, env, look)
@@ -167,6 +167,16 @@ def _filter(  # noqa: PLR0917 - one parameter an option
     if name is not None and (problem := pattern_problem(name)):
         raise InvalidRequest("the option is not valid", [Problem("--name", problem)])
     return EventFilter(name, namespace, task_uuid, event_id, since, until)
+
+
+async def _there(database: Database, relay: str | None, namespace: str | None) -> None:
+    """Raises RelayNotFound and InvalidRequest: nothing found is another answer than nothing of that name."""
+    from tasker_host.db.events import namespaces
+
+    if relay is not None:
+        await known(database, relay)
+    if namespace is not None:
+        await namespaces(database, namespace)
 
 
 async def known(database: Database, relay: str) -> None:

@@ -78,6 +78,8 @@ def retain(dry_run: bool, config_root: Path | None, env: str | None, as_json: bo
         return
     if not any(policies.values()):
         click.echo("nothing to do: set retention.max_age_days or retention.max_count", err=True)
+    elif not found:
+        click.echo("nothing to take away", err=True)
     for namespace, tasks in found.items():
         kept = "archived" if policies[namespace].archive else "deleted"
         click.echo(f"{namespace}: {tasks} tasks {'would be ' if dry_run else ''}{kept}")

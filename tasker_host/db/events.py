@@ -26,7 +26,7 @@ async def event_counts(database: Database, namespace: str | None = None) -> list
     Raises InvalidRequest for an unknown namespace.
     """
     if namespace is not None:
-        await _namespaces(database, namespace)
+        await namespaces(database, namespace)
     return [dict(row) for row in await database.fetch(query("event_ledger"), namespace)]
 
 
@@ -53,7 +53,7 @@ class Tail:
     async def last(self, count: int) -> list[dict[str, Any]]:
         """The last `count` of those asked for, oldest first. Raises InvalidRequest for an unknown namespace."""
         found: list[dict[str, Any]] = []
-        for namespace in await _namespaces(self._database, self._namespace):
+        for namespace in await namespaces(self._database, self._namespace):
             rows = await self._look(namespace, newest=True)
             self._note(namespace, rows)
             kept = self._wanted(rows)
@@ -66,7 +66,7 @@ class Tail:
     async def new(self) -> list[dict[str, Any]]:
         """Those that came since the last look."""
         found: list[dict[str, Any]] = []
-        for namespace in await _namespaces(self._database, self._namespace):
+        for namespace in await namespaces(self._database, self._namespace):
             after = max(0, self._newest.get(namespace, 0) - LOOK_BACK)
             seen = self._seen.get(namespace, set())
             rows = [row for row in await self._look(namespace, after=after) if row["msg_id"] not in seen]
@@ -90,19 +90,29 @@ class Tail:
         return [
             event
             for event in (loads(row["message"]) for row in rows)
-            if isinstance(event, dict) and "metadata" in event and "payload" in event  # others may send there too
+            if _is_event(event)
             if self._pattern is None or matches(self._pattern, str(event.get("event_name")))
         ]
 
 
-async def _namespaces(database: Database, only: str | None) -> list[str]:
-    """All, or that one. Raises InvalidRequest where there is none of that name."""
+async def namespaces(database: Database, only: str | None) -> list[str]:
+    """The names of all, or that one. Raises InvalidRequest where there is none of that name."""
     names = [row[0] for row in await database.fetch(query("namespaces"))]
     if only is None:
         return names
     if only not in names:
         raise InvalidRequest(f"no namespace '{only}'; there is {', '.join(names) or 'none yet'}")
     return [only]
+
+
+def _is_event(message: Any) -> bool:
+    # Others may send to these queues, too.
+    return (
+        isinstance(message, dict)
+        and isinstance(message.get("event_name"), str)
+        and isinstance(message.get("metadata"), dict)
+        and "payload" in message
+    )
 
 
 def _in_order(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,8 +13,12 @@ import orjson
 from tasker_host.db.database import Database
 from tasker_host.db.listen import EVENTS
 from tasker_host.db.queries import Row
+from tasker_host.db.sqlfiles import query
 from tasker_host.domain.json import loads
 from tasker_host.domain.patterns import pattern_regex
+from tasker_host.domain.routing import own_queue
+from tasker_host.domain.suggest import did_you_mean
+from tasker_host.errors import InvalidRequest
 
 Kind = Literal["delivered", "retried", "held", "dead", "gone", "released"]
 """What became of a delivery; see `relay_round` in SQL."""
@@ -214,6 +218,16 @@ async def events_replay(
         "select * from tasker.events_replay($1, $2, $3, $4, $5, $6)", source, relay, queue, wanted.json(), limit, dry
     )
     return [dict(row) for row in rows]
+
+
+async def check_queue(database: Database, queue: str) -> None:
+    """Raises InvalidRequest where there is no such queue, or where what is in it are no events."""
+    if (whose := own_queue(queue)) is not None:
+        raise InvalidRequest(f"{queue!r} is a queue of {whose}: its messages are no events")
+    if not await database.fetchval(query("consume_there"), queue):
+        names = sorted(await event_queues(database))
+        hint = did_you_mean(queue, names) or f"; events are in {', '.join(names) or 'none yet'}"
+        raise InvalidRequest(f"no queue {queue!r} in this database{hint}")
 
 
 async def relays_ring(database: Database) -> None:

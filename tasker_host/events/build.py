@@ -241,7 +241,8 @@ class Publication:
         event = built.event
         assert event is not None
         # A copy: what the hook did to the event's own, only the fast path would tell.
-        return bool(await self._called(hooks.before_publish, event.event_name, payload, dict(event.metadata)))
+        answer = await self._called(hooks.before_publish, event.event_name, payload, dict(event.metadata))
+        return answer is None or bool(answer)
 
     async def _called(self, function: Callable[..., Any], *arguments: Any) -> Any:
         answer = function(*arguments)

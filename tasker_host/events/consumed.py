@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import asyncpg
+
+from tasker_host.db.sqlfiles import query
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.routing import own_queue
-from tasker_host.errors import InvalidRequest
+from tasker_host.errors import DatabaseError, InvalidRequest
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -94,3 +97,21 @@ def check_arguments(queue: str, once: Any, poll_interval_seconds: Any, **numbers
         raise InvalidRequest(f"poll_interval_seconds must be a number above 0, to {MOST} (got {pause!r:.80})")
     if once is not None and (not isinstance(once, str) or not once):
         raise InvalidRequest(f"once must be a name, or None (got {once!r:.80})")
+
+
+async def check_there(connection: Connection, queue: str) -> None:
+    """Raises DatabaseError where there is no such queue, or the role may not look."""
+    try:
+        there = await connection.fetchval(query("consume_there"), queue)
+    except asyncpg.UndefinedTableError:
+        there = False  # nor anything else of PGMQ
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise DatabaseError(
+            f"the queue {queue!r} may not be read: {error}; grant its role usage on the schema pgmq, and select,"
+            " insert, update and delete on the tables of the queue"
+        ) from error
+    if not there:
+        raise DatabaseError(
+            f"there is no queue {queue!r} in this database; the events of a namespace are in"
+            " {namespace}_domain_events, which is made when a host with templates of that namespace starts"
+        )

@@ -23,8 +23,8 @@ from tasker_host.db.database import CONNECTION_LOST, Database, dropped
 from tasker_host.db.sqlfiles import query
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import loads
-from tasker_host.errors import DatabaseError, DatabaseUnavailable, JsonError, LeaseLost
-from tasker_host.events.consumed import Consumed, check_arguments, lost, told
+from tasker_host.errors import DatabaseUnavailable, JsonError, LeaseLost
+from tasker_host.events.consumed import Consumed, check_arguments, check_there, lost, told
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
@@ -115,12 +115,11 @@ class Consumer:
     async def __aenter__(self) -> Self:
         async with self._calling:
             connection = await self._connected()
-            if not await connection.fetchval(query("consume_there"), self.queue):
+            try:
+                await check_there(connection, self.queue)
+            except BaseException:
                 await self._disconnect()
-                raise DatabaseError(
-                    f"there is no queue {self.queue!r} in this database; the events of a namespace are in"
-                    " {namespace}_domain_events, which is made when a host with templates of that namespace starts"
-                )
+                raise
         self._renewing = asyncio.create_task(self._renew(), name=f"tasker-consume-{self.queue}")
         return self
 

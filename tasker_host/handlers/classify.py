@@ -150,7 +150,7 @@ def _message(error: BaseException) -> str:
         text = _told(error)
     except Exception:  # a plugin's own __str__
         text = f"{type(error).__qualname__} (which cannot be shown)"
-    text = _storable(text)
+    text = storable(text)
     return text if len(text) <= MOST_MESSAGE else f"{text[: MOST_MESSAGE - 1]}…"
 
 
@@ -172,7 +172,7 @@ def _traceback(error: BaseException) -> str:
         type(error), error, _from_plugin(error.__traceback__), limit=-MOST_FRAMES, compact=True
     )
     try:
-        text = _storable("".join(told.format()).rstrip())
+        text = storable("".join(told.format()).rstrip())
     except Exception:  # a plugin's own __str__
         return ""
     encoded = text.encode()
@@ -191,6 +191,6 @@ def _from_plugin(found: TracebackType | None) -> TracebackType | None:
     return start
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Without what PostgreSQL's JSON cannot hold: lone surrogates and NUL."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

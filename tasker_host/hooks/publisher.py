@@ -57,7 +57,7 @@ class EventPublisher:
         return {}
 
     def before_publish(self, event_name: str, payload: Any, metadata: Mapping[str, Any]) -> Any:
-        """Last word before the event becomes part of the result; False declines."""
+        """Last word before the event becomes part of the result; False declines, returning nothing does not."""
         del event_name, payload, metadata
         return True
 

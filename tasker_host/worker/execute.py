@@ -16,7 +16,7 @@ from tasker_host.domain.context import StepContext
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
 from tasker_host.errors import JsonError, Problem
-from tasker_host.handlers.classify import asked_seconds, failed
+from tasker_host.handlers.classify import asked_seconds, failed, storable
 from tasker_host.hooks.records import Classifier
 from tasker_host.registry.plan import StepPlan
 
@@ -185,14 +185,15 @@ def outcome_of_failure(step: Claimed, plan: StepPlan, failure: Failed, took_ms: 
 def error_json(failure: Failed, *, will_retry: bool) -> str:
     """The error as it is stored and shown: {"error_type", "message", "retryable", "will_retry", "error_code"?}."""
     error: dict[str, Any] = {
-        "error_type": failure.error_type,
-        "message": failure.message,
-        "retryable": failure.retryable,
+        # A handler may return any Failed; what reads this relies on its types.
+        "error_type": storable(str(failure.error_type)),
+        "message": storable(str(failure.message)),
+        "retryable": bool(failure.retryable),
         "will_retry": will_retry,
     }
     if failure.error_code is not None:
-        error["error_code"] = failure.error_code
-    return _dumps_always(error)
+        error["error_code"] = storable(str(failure.error_code))
+    return dumps(error)
 
 
 def released(step: Claimed, *, after: timedelta | None = None) -> Outcome:

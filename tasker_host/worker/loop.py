@@ -14,7 +14,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, cast
 from uuid import UUID
 
@@ -37,6 +36,7 @@ from tasker_host.worker.outlook import Outlook
 from tasker_host.worker.pulse import Pulse
 from tasker_host.worker.slots import Slots
 from tasker_host.worker.transaction import StepTransaction
+from tasker_host.worker.unserved import Unserved
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from tasker_host.events.build import Publication
 
 log = structlog.get_logger("tasker.worker")
-
-UNSERVED_SECONDS = 1.0
-"""How long a step that no handler here serves is kept from everybody, so that it holds up none of those that are."""
 
 LAST_REPORT_SECONDS = 5.0
 """After the grace period: how long a stopping worker tries to report what has finished while nothing answers it."""
@@ -113,7 +110,7 @@ class Worker:
         """The last call that was made ahead, the only one that may still be on its way at the end."""
         self._stop_at: float | None = None
         self._last_report_at = math.inf
-        self._unserved: set[tuple[int, str]] = set()
+        self._unserved = Unserved(worker_id, options.slots)
         self._tags = list(options.tags) or None
         self._calls = self.calls_class(
             worker_id,
@@ -155,7 +152,7 @@ class Worker:
     @property
     def unserved(self) -> list[tuple[int, str]]:
         """Template and step of what it was given and has no handler for."""
-        return sorted(self._unserved)
+        return self._unserved.steps
 
     def beat(self, saturation: float) -> None:
         """Once in a while: more or fewer slots, by what has run; `saturation` is that of the database's connections."""
@@ -353,18 +350,8 @@ class Worker:
             await self._plans.load([template_id])
 
     def _leave_to_others(self, step: Claimed) -> None:
-        key = (step.template_id, step.template_step)
-        if key not in self._unserved:
-            self._unserved.add(key)
-            log.warning(
-                "step has no handler here, left to other workers",
-                step=step.name,
-                namespace=step.namespace,
-                template_id=step.template_id,
-                worker=self.id,
-            )
         self.counts.released += 1
-        self._outcomes.append(released(step, after=timedelta(seconds=UNSERVED_SECONDS)))
+        self._outcomes.append(released(step, after=self._unserved.leave(step)))
 
     def _finished(self, step: Claimed, outcome: Outcome) -> None:
         if outcome.kind == "checkpointed":

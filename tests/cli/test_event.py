@@ -75,3 +75,14 @@ async def test_tail_says_what_it_was_asked_wrongly(tasks, told):
     wrong = await told("tail", "--name", "order.")
     assert wrong.code == 2
     assert wrong.err.startswith("error: --name 'order.' is no pattern of event names: '' is neither a segment")
+
+
+async def test_what_others_have_sent_to_the_queue_is_not_shown(tasks, told, database):
+    line = (await told("tail", "-n", "1")).out
+    for message in (
+        "5",
+        '{"event_name": 5, "metadata": {}, "payload": 1}',
+        '{"event_name": "a.b", "metadata": [], "payload": 1}',
+    ):
+        await database.fetch("select pgmq.send('tests_domain_events', $1::jsonb)", message)
+    assert (await told("tail", "-n", "1")).out == line

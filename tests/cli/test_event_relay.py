@@ -116,6 +116,10 @@ async def test_a_relay_is_paused_resumed_and_removed(erp, on):
         (["replay", "--since", "soon"], "'soon' is no time"),
         (["replay", "--from", "queue"], "needs --relay"),
         (["replay", "--queue", "x"], "--queue is for"),
+        (["replay", "--from", "archive", "--queue", "orders_domain_event"], "no queue 'orders_domain_event' in this"),
+        (["replay", "--from", "archive", "--queue", "tests_queue"], "is a queue of the steps of a namespace"),
+        (["replay", "--namespace", "nobody"], "no namespace 'nobody'; there is shop"),
+        (["dead", "--namespace", "nobody"], "no namespace 'nobody'; there is shop"),
     ],
 )
 def test_what_cannot_be_is_told(erp, on, arguments, told):

@@ -517,6 +517,14 @@ async def test_archived_events_go_to_a_relay_and_stay_archived(database):
     assert await database.fetchval("select count(*) from pgmq.a_tests_domain_events") == 2
 
 
+async def test_what_is_no_event_stays_in_the_archive(database):
+    await send(database, event("a.1"))
+    await database.fetch("select pgmq.send('tests_domain_events', '{\"junk\": 1}'::jsonb)")
+    await database.fetch("select pgmq.archive('tests_domain_events', msg_id) from pgmq.q_tests_domain_events")
+    assert await replay(database, "archive") == ["a.1"]
+    assert await database.fetchval("select message ->> 'junk' from pgmq.a_tests_domain_events") == "1"
+
+
 async def test_archived_events_go_back_to_the_queue_that_they_came_from(database):
     await send(database, event("a.1"), event("a.2"))
     await database.fetch("select pgmq.archive('tests_domain_events', msg_id) from pgmq.q_tests_domain_events")

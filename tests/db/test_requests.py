@@ -89,6 +89,11 @@ async def test_what_is_not_said_is_the_templates(kernel):
             "idempotency_key must have from 1 to 255 characters (got 256)",
         ),
         ({"tags": ["a", ""]}, asyncpg.CheckViolationError, "a tag must have from 1 to 128 characters (got 0)"),
+        (
+            {"aging_interval": timedelta(days=10**6), "priority": 100},
+            asyncpg.CheckViolationError,
+            "aging_interval must be more than 0, at most a day (got 1000000 days)",
+        ),
         ({"tags": ["a"] * 101}, asyncpg.CheckViolationError, "there must be at most 100 tags (got 101)"),
     ],
 )

@@ -62,6 +62,22 @@ async def test_tasks_that_ended_before_go_and_take_everything_along(kernel):
     await counted(kernel)
 
 
+async def test_a_cancelled_task_goes_when_its_last_step_has_ended_and_left_its_limit(kernel):
+    one = await template(kernel, {"a": []})
+    await kernel.clock(NOW)
+    await kernel.limit("namespace:tests", 1)
+    (task,), _ = await kernel.submit(one)
+    (step,) = (await kernel.claim()).steps
+    await kernel.operate("cancel", task)
+    assert await retain(kernel, before=NOW + DAY) == 0
+    await kernel.finish(done(step))
+    running = "select running from tasker.limits where key = 'namespace:tests'"
+    assert await kernel.connection.fetchval(running) == 0
+    assert await retain(kernel, before=NOW + DAY) == 1
+    assert await there(kernel, "steps") == set()
+    await counted(kernel)
+
+
 async def test_what_is_owed_of_a_tasks_events_goes_along(kernel):
     task = await finished(kernel, await template(kernel, {"a": []}), NOW)
     await kernel.connection.execute(

@@ -316,6 +316,24 @@ def test_what_would_empty_a_queue_or_never_end_is_refused(queue, arguments, told
     assert told in str(raised.value)
 
 
+async def test_a_database_without_pgmq_has_no_queue(new_database):
+    with pytest.raises(DatabaseError, match="there is no queue 'tests_domain_events' in this database"):
+        async with consume(new_database(empty=True), QUEUE):
+            pass
+
+
+async def test_a_role_that_may_not_read_is_told_what_it_lacks(queue, dsn):
+    name = await queue.fetchval("select current_database()")
+    role = f"nobody_{name}"
+    await queue.fetch(f"create role {role}")
+    try:
+        with pytest.raises(DatabaseError, match="may not be read: permission denied for schema pgmq; grant its role"):
+            async with consume(f"{dsn}{'&' if '?' in dsn else '?'}role={role}", QUEUE):
+                pass
+    finally:
+        await queue.fetch(f"drop role {role}")
+
+
 async def test_the_dead_events_of_a_relay_may_be_consumed(dsn, database):
     await database.fetch("select pgmq.create('erp_relay_dead')")
     await database.fetch("select pgmq.send('erp_relay_dead', $1::jsonb)", message("a.dead"))

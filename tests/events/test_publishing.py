@@ -23,6 +23,7 @@ from tasker_host import (
     Succeeded,
     step_handler,
 )
+from tasker_host.db.sweep import failures_file
 from tasker_host.domain.ids import uuid7
 from tests.support import plugin, run_to_end, running_host
 
@@ -361,6 +362,44 @@ async def test_a_publisher_class_may_decline(dsn, answers):
     assert messages == []
     assert (counted["publisher"], counted["published"], counted["declined"]) == ("Careful", 0, 1)
     assert "after_publish" not in str(careful.asked)
+
+
+class Notes(EventPublisher):
+    """Only looks on, and returns nothing; what it does to metadata is its own affair."""
+
+    def before_publish(self, event_name, payload, metadata):
+        metadata["seen"] = object()
+
+
+async def test_a_publisher_that_only_looks_on_declines_nothing_and_changes_no_metadata(dsn):
+    heard = Heard()
+    given = plugin(
+        HANDLERS,
+        [declared("fine", {"name": "a.b", "publisher": "Notes", "delivery_mode": "broadcast"})],
+        **giving(tasker_publishers=[Notes], tasker_subscribers=[Subscriber("s", ["a.b"], heard.receive)]),
+    )
+    async with running_host(dsn, given) as host:
+        await run_to_end(host, "t")
+        (event,) = await heard.until(1)
+        assert [event.as_message()] == await durable(host)
+    assert "seen" not in event.metadata
+
+
+@step_handler("unspeakable")
+async def unspeakable() -> Failed:
+    return Failed("no \x00 \ud800", "odd\x00", error_code="C\x00")
+
+
+async def test_a_failure_that_json_cannot_hold_is_told_as_text_with_its_types(dsn):
+    event = {"name": "a.failed", "condition": "permanent_failure"}
+    async with running_host(dsn, plugin([unspeakable], [declared("unspeakable", event, max_attempts=1)])) as host:
+        row = await run_to_end(host, "t")
+        (message,) = await durable(host)
+        # The sweep reads errors in SQL: one that it cannot read would keep all others from being filed.
+        assert await failures_file(host.database, limit=10, files=True) == (1, [row["task_uuid"]])
+    told = {"error_type": "odd\\0", "message": "no \\0 \\ud800", "retryable": True, "error_code": "C\\0"}
+    assert message["payload"] == {**told, "attempt": 1}
+    assert row["steps"][0]["error"] == {**told, "will_retry": False}
 
 
 async def test_a_publisher_that_raises_hears_of_it_and_costs_its_event_only(dsn):

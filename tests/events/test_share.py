@@ -114,6 +114,7 @@ async def test_an_event_too_large_for_a_notification_costs_nothing_but_its_way_t
             (row,) = await ended(host, await submit(host, "t", {"size": 9_000}))
             await ended(host, await submit(host, "t", {"size": 1}))
             await there.until(2)
+            await host.events.share.close(drain_seconds=5)  # heard may be before the sender is told
             sharing = host.events.summary()["sharing"]
     assert row["status"] == "complete"
     assert [event.payload for event in there.events] == ["x", "x"]
@@ -202,6 +203,7 @@ async def test_of_more_events_than_may_wait_the_oldest_are_dropped(database):
             share.share(DomainEvent(uuid7(), "a.b", number))
         share.start()
         await until(heard, 3)
+        await share.close(drain_seconds=5)  # heard may be before the sender is told
     assert [event.payload for event in heard] == [7, 8, 9]
     assert (share.stats()["dropped"], share.stats()["sent"]) == (7, 3)
 

@@ -44,8 +44,10 @@ class Server:
     more: asyncio.Event = field(default_factory=asyncio.Event)
     under_way: int = 0
     most: int = 0
+    connections: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while await self._one(reader, writer):
                 pass

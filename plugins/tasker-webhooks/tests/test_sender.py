@@ -56,6 +56,23 @@ async def test_a_request_is_as_the_specification_says(server, sender_for):
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "connections"), [(b"", 1), (b'{"ok": true}', 1), (b"x" * 100_000, 3)], ids=["empty", "short", "long"]
+)
+async def test_the_connection_of_a_good_answer_is_kept_unless_that_is_long(server, sender_for, text, connections):
+    server.answers = [(200, {}, text)]
+    for _ in range(3):
+        await sender_for().deliver(EVENT)
+    assert (len(server.got), server.connections) == (3, connections)
+
+
+async def test_a_good_answer_that_does_not_end_is_one(server, sender_for, monkeypatch):
+    monkeypatch.setattr("tasker_webhooks.sender.READ_OUT_SECONDS", 0.01)
+    server.answers = [(200, {"transfer-encoding": "chunked"}, b"")]  # the chunk that ends it never comes
+    await sender_for().deliver(EVENT)
+    assert len(server.got) == 1
+
+
 async def test_the_whole_event_is_sent_if_asked(server, sender_for):
     await sender_for(whole_event=True).deliver(EVENT)
     assert json.loads(server.got[0].body) == EVENT.as_message()

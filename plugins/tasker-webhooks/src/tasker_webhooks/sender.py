@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,9 @@ MOST_ANSWER_CHARACTERS = 200
 
 MOST_ANSWER_BYTES = 4_096
 """Of the body of an answer that are read at all."""
+
+READ_OUT_SECONDS = 1.0
+"""For the rest of a good answer."""
 
 MOST_WAIT_SECONDS = 86_400.0
 """That a Retry-After may ask for."""
@@ -91,6 +96,7 @@ class Sender:
         try:
             async with client.stream("POST", self._url, content=body, headers=headers, timeout=timeout) as answer:
                 if answer.is_success:
+                    await _read_out(answer)
                     return
                 said = await _beginning(answer)
         except httpx.TimeoutException:
@@ -142,6 +148,16 @@ def asked_wait(header: str, now: float) -> float | None:
     due = due if due.tzinfo else due.replace(tzinfo=UTC)
     wait = (due - datetime.fromtimestamp(now, UTC)).total_seconds()
     return min(wait, MOST_WAIT_SECONDS) if wait > 0 else None
+
+
+async def _read_out(answer: httpx.Response) -> None:
+    """What a good answer says is of no interest, but one that was not read costs its connection.
+
+    A long one, or one that does not end, is worth no more than that; the event is delivered whatever comes of it.
+    """
+    with contextlib.suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(READ_OUT_SECONDS):
+            await _beginning(answer)
 
 
 async def _beginning(answer: httpx.Response) -> str:

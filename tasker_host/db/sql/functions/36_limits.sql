@@ -532,7 +532,8 @@ begin
         burst = coalesce(p_burst, 1), paused = v_paused, next_start_at = null
     where key = p_key;
     insert into tasker.limit_history (key, at, change, actor, reason)
-    values (p_key, v_now, json_build_object('max_running', p_max, 'per_second', p_per_second, 'burst', p_burst, 'paused', v_paused),
+    values (p_key, v_now, json_build_object('max_running', p_max, 'per_second', p_per_second, 'burst', p_burst, 'paused', v_paused,
+                                            'resumed', v_was.paused and not v_paused),
             p_actor, p_reason);
     perform tasker.limits_recount();
     -- Turns that were given at another pace are given anew.

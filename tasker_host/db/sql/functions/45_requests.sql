@@ -150,7 +150,8 @@ begin
     union all
     select format('start_at must be a time (got %s)', start_at) where not isfinite(start_at)
     union all
-    select format('aging_interval must be more than 0 (got %s)', aging_interval) where aging_interval <= '0';
+    select format('aging_interval must be more than 0, at most a day (got %s)', aging_interval)
+    where aging_interval <= '0' or aging_interval > '1 day';
     if v_wrong is not null then
         raise check_violation using message = v_wrong;
     elsif v_template.identity_strategy = 'caller_provided' and idempotency_key is null then

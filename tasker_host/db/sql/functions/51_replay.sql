@@ -119,9 +119,11 @@ begin
               and ($1 ->> 'event_id' is null or m.message ->> 'event_id' = $1 ->> 'event_id')
               and ($1 ->> 'since' is null or tasker.event_time(m.message, m.enqueued_at) >= ($1 ->> 'since')::timestamptz)
               and ($1 ->> 'until' is null or tasker.event_time(m.message, m.enqueued_at) < ($1 ->> 'until')::timestamptz)
-              %s
+              %s %s
             order by m.msg_id limit $2 %s $f$,
             v_one.from_table,
+            -- What others sent there, and consumers put aside, is no event, and would only be put aside again.
+            case when p_source = 'dead' then '' else 'and m.message ->> ''event_name'' is not null' end,
             case when v_one.moves then '' else format(
                 'and m.message ->> ''event_id'' not in (select w.message ->> ''event_id'' from pgmq.%I w
                  where w.message ->> ''event_id'' is not null)', v_one.to_table) end,

@@ -137,6 +137,9 @@ $$;
 --
 --   known time   nothing is stale that waits for a start, a retry or the timeout of a running step in the future, nor
 --                before half of the threshold has passed since then
+--   held         nor what waits only because a namespace or handler is paused
+--   lifetime     counts from the creation or the start, and anew when an operator lets the task go on: it was paused, had
+--                failed, or waited for what was paused
 --   queued       a task whose steps are only queued has not stopped, others are in front of it: only its lifetime counts.
 --                Where no worker is there that would take them, it is stale by its threshold: worker_unavailable
 create or replace function tasker.tasks_staleness(p_tasks uuid[], p_thresholds json, p_served boolean)
@@ -148,10 +151,10 @@ language sql stable
 set enable_seqscan = off
 as $$
     select j.task_uuid, j.namespace, j.name, j.version, j.state, j.since, j.minutes,
-           case when j.state = 'paused' then 'infinity'
+           case when j.state = 'paused' or j.is_held then 'infinity'
                 else greatest(
                     least(case when j.is_queued and not j.is_unserved then 'infinity' else j.since + j.threshold end,
-                          greatest(j.created_at, j.start_at)
+                          greatest(j.created_at, j.start_at, j.went_on_at)
                           + make_interval(mins => coalesce((p_thresholds ->> 'lifetime')::int, 1440))),
                     j.due + j.threshold / 2)
            end,
@@ -164,7 +167,15 @@ as $$
                greatest(t.start_at, case when t.state = 'waiting_for_retry' then s.retry_at end,
                         case when t.state = 'steps_in_process' then s.times_out_at end) as due,
                t.state in ('pending', 'steps_in_process') and s.queued > 0 and (s.running = 0 or not w.lives) as is_queued,
-               not w.lives or s.refused > 0 and s.refused = s.queued as is_unserved
+               not w.lives or s.refused > 0 and s.refused = s.queued as is_unserved,
+               t.state = 'steps_in_process' and s.queued > 0 and s.running = 0 and s.held = s.queued as is_held,
+               greatest((select max(h.at) from tasker.task_history h
+                         where h.task_uuid = t.task_uuid
+                           and h.from_state in ('paused', 'blocked_by_failures', 'complete', 'error', 'cancelled', 'resolved_manually')),
+                        (select max(h.at) from tasker.limit_history h
+                         where h.key in (select 'handler:' || d.handler from tasker.template_rules d where d.template_id = t.template_id
+                                         union all select 'namespace:' || t.namespace)
+                           and (h.change ->> 'resumed')::boolean and h.at > t.created_at)) as went_on_at
         from tasker.tasks t
         join tasker.templates m on m.template_id = t.template_id
         cross join lateral (select tasker.staleness_minutes(t.state, m.lifecycle, p_thresholds) as minutes) k
@@ -178,8 +189,11 @@ as $$
                    count(*) filter (where s.state = 'in_progress') as running,
                    -- Workers take what they have no handler for, and give it back: the last that was heard of it.
                    count(*) filter (where s.state = 'enqueued' and heard.reason = 'released') as refused,
-                   max(s.state_since + rule.timeout) filter (where s.state = 'in_progress') as times_out_at
+                   max(s.state_since + rule.timeout) filter (where s.state = 'in_progress') as times_out_at,
+                   count(*) filter (where s.state = 'enqueued' and hold.key is not null) as held
             from tasker.steps s
+            left join tasker.parked p on p.step_uuid = s.step_uuid
+            left join tasker.limits hold on hold.key = p.key and (hold.paused or hold.max_running = 0)
             -- Each read once for the whole task, however many steps it has.
             left join (
                 select distinct on (h.step_uuid) h.step_uuid, h.reason from tasker.step_history h

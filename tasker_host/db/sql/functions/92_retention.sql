@@ -44,7 +44,9 @@ begin
     if v_picked = '{}' then
         return 0;
     end if;
+    -- Of a cancelled task steps may still run: they end on their own, and leave their limits then.
     v_locked := array(select t.task_uuid from tasker.tasks t where t.task_uuid = any (v_picked)
+                        and not exists (select from tasker.steps s where s.task_uuid = t.task_uuid and s.state = 'in_progress')
                       order by t.task_uuid for update skip locked);
     -- It may have been made to go on, and have ended again since.
     v_tasks := array(select t.task_uuid from tasker.tasks t
