@@ -391,6 +391,27 @@ async def test_a_result_that_comes_too_late_adds_no_steps(kernel):
     assert (late.superseded, await kernel.steps(task)) == ([decide.step_uuid], {"decide": "in_progress"})
 
 
+async def test_a_step_is_found_without_its_siblings_whatever_the_statistics_say(kernel):
+    template = await kernel.template(
+        {"plan": [], "work": []}, steps={"work": {"initial": False, "parallelism": 100}, "plan": {}}
+    )
+    for _ in range(100):
+        await kernel.submit(template)
+    await kernel.connection.execute("analyze")  # now tasks seem to have a step each
+    (plan, *_) = (await kernel.claim(want=1)).steps
+    instances = [{"name": f"work_{n}", "inputs": {"n": n}} for n in range(2000)]
+    workers = {"name": "work", "parents": [["plan"]], "reads": None, "instances": instances}
+    taken = (await kernel.finish(expanded(plan, workers), want=100)).steps
+    assert len(taken) == 100
+    async with kernel.connection.transaction():
+        await kernel.finish(*map(done, taken), want=100)
+        read = await kernel.connection.fetchval(
+            "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables"
+            " where schemaname = 'tasker' and relname = 'steps'"
+        )
+    assert read < 100 * 100  # and not 100 * 2000
+
+
 async def test_ten_thousand_workers_and_their_join_are_made_and_run(kernel):
     many = 10_000
     template = await kernel.template(

@@ -152,7 +152,8 @@ begin
                     as o (task_uuid, step_uuid, attempt, kind, value, took_ms, retry_after, metadata, position)
                 join tasker.tasks t on t.task_uuid = o.task_uuid
             ) o
-            where s.step_uuid = o.step_uuid and s.task_uuid = o.task_uuid
+            -- Found by its own uuid, never among all steps of its task: there may be ten thousand of them.
+            where s.step_uuid = o.step_uuid and (s.task_uuid = o.task_uuid) is true
               and s.state = 'in_progress' and s.worker = p_worker and s.attempts = o.attempt
             returning s.step_uuid, s.task_uuid, s.state, s.children, s.msg_id, s.if_failed, s.lane, s.limit_keys,
                       o.attempt, o.kind, o.value, o.took_ms, o.metadata, o.position, o.namespace,
