@@ -7,11 +7,12 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 import structlog
@@ -23,7 +24,7 @@ from tasker_host.db.kernel import NOBODY, Claimed, Taker
 from tasker_host.db.listen import ENDED, EVENTS, FAST_EVENTS, REQUESTS, Doorbell, Listener, work
 from tasker_host.db.open import Opened, opened
 from tasker_host.domain.ids import WorkerId
-from tasker_host.errors import DatabaseError
+from tasker_host.errors import DatabaseError, InvalidRequest, PluginError, Problem
 from tasker_host.events.build import EventOptions
 from tasker_host.events.hub import PLUGIN_FAILED, Events
 from tasker_host.events.relays import Relays
@@ -48,7 +49,9 @@ from tasker_host.registry.compose import Registry
 from tasker_host.runtime.health import Finding, Health, Status
 from tasker_host.runtime.supervise import Supervisor
 from tasker_host.worker.builtin import own_plugin
+from tasker_host.worker.handle import WorkerHandle
 from tasker_host.worker.loop import Worker
+from tasker_host.worker.one import OneStepWorker, run_one
 from tasker_host.worker.options import worker_options
 from tasker_host.worker.owed import OwedEvents
 
@@ -97,11 +100,15 @@ class Host:
         self.events: Events
         self.relays: Relays
         self.worker: Worker | None = None
+        """The one that this host starts itself."""
+        self.workers: list[Worker] = []
+        """All that run in it at the moment."""
         self.opened: Opened
         self._own = own_plugin(config)
         self._plugins = plugins
         self._entry_points = entry_points
-        self._with_worker = worker
+        self._with_worker = self._serves_steps = worker
+        self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._supervisor = Supervisor()
         self._name = config.settings.worker.id or f"{socket.gethostname()}-{os.getpid()}"
@@ -138,8 +145,8 @@ class Host:
         grace = self.config.settings.worker.shutdown_grace_seconds if grace_seconds is None else grace_seconds
         ends = time.monotonic() + grace
         self._grace_ends = ends if self._grace_ends is None else min(ends, self._grace_ends)
-        if self.worker is not None:
-            self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
+        for worker in self.workers:
+            worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
         for stop in self._on_stop:
             stop()
 
@@ -157,8 +164,96 @@ class Host:
                 self.watch.look()
             elif channel == EVENTS:
                 self.relays.look()
-            elif self.worker is not None:
-                self.worker.heard(channel)
+            else:
+                for worker in self.workers:
+                    worker.heard(channel)
+
+    # More workers -----------------------------------------------------------------------------------------------------
+
+    def start_worker(
+        self,
+        *,
+        namespaces: Iterable[str] | None = None,
+        slots: int | None = None,
+        tags: Iterable[str] | None = None,
+        worker_id: str | None = None,
+    ) -> WorkerHandle:
+        """Starts one more worker in this process, also on a host without one; it ends with the host at the latest.
+
+        What is not given is as configured; `worker_id` gets an ending of its own at every start. Raises InvalidRequest.
+        """
+        asked = self._namespaces() if namespaces is None else list(namespaces)
+        if unknown := sorted(set(asked) - set(self.catalog.namespaces())) or ([] if asked else ["none at all"]):
+            raise InvalidRequest(
+                f"no template here is of the namespaces {', '.join(unknown)};"
+                f" there are: {', '.join(self.catalog.namespaces()) or 'none'}"
+            )
+        if slots is not None and slots < 1:
+            raise InvalidRequest(f"slots must be 1 or more (got {slots})")
+        name = worker_id or f"{self._name}-more"
+        own_id = WorkerId(f"{name}-{secrets.token_hex(3)}")
+        changed: dict[str, Any] = {} if tags is None else {"tags": tuple(tags)}
+        if slots is not None:
+            changed |= {"slots": slots, "min_slots": 0, "max_slots": 0}
+        handle = WorkerHandle(lambda: self._make_worker(asked, worker_id=own_id, **changed), self._supervisor.ended)
+        member = Member(own_id, name, self.version, list(handle.worker.options.tags), asked)
+        self._supervisor.start(own_id, lambda: self._serve(handle, member))
+        return handle
+
+    async def run_one(self, step_uuid: UUID) -> object:
+        """Takes and runs this one step here and now, for tests and debugging: its value. Successors are left to others.
+
+        Raises StepNotFound or IllegalMove when it cannot be taken, TemplateUnavailable when no handler here is what its
+        task's template asks for, PermanentError or RetryableError when it fails (which is stored, as for any worker),
+        and LeaseLost or DatabaseUnavailable when what it came to was not accepted.
+        """
+        await self._serve_steps()
+        own_id = WorkerId(f"{self._name}-one-{secrets.token_hex(3)}")
+        alone = {
+            "slots": 1,
+            "min_slots": 0,
+            "max_slots": 0,
+            "shed_percent": 100,
+            "tags": (),
+            "max_blocked_seconds": 0.0,
+        }
+        worker = self._make_worker((), kind=OneStepWorker, worker_id=own_id, **alone)
+        assert isinstance(worker, OneStepWorker)
+        try:
+            return await run_one(worker, step_uuid, database=self.database, plans=self.catalog)
+        finally:
+            self.ring(work(namespace) for namespace in self.catalog.namespaces())
+
+    async def _serve(self, handle: WorkerHandle, member: Member) -> None:
+        await self._serve_steps()
+        worker = handle.next()
+        # Before what its handlers use is closed.
+        self._stack.push_async_callback(handle.stop)
+        await self._make_lanes(worker, member.namespaces)
+        heart = asyncio.create_task(self._heart(member, lambda: self._beat_of(worker)).run())
+        self.workers.append(worker)
+        try:
+            await worker.run()
+        finally:
+            self.workers.remove(worker)
+            heart.cancel()
+            await asyncio.gather(heart, return_exceptions=True)
+
+    async def _serve_steps(self) -> None:
+        """Opens what steps need, on a host that was to run none. Raises PluginError."""
+        async with self._opening:
+            if self._serves_steps:
+                return
+            known = self.roster
+            await self._enter_lifespans(known)
+            self._stack.push_async_callback(self.registry.close)
+            await self._start_events()
+            self._serves_steps = True
+        if self.roster is not known:
+            raise PluginError(
+                "a plugin failed when it was to serve",
+                [Problem(plugin.name, str(fault)) for plugin in self.roster.faulty() for fault in plugin.faults],
+            )
 
     # Start-up ---------------------------------------------------------------------------------------------------------
 
@@ -283,12 +378,10 @@ class Host:
         namespaces = self._namespaces()
         if self._with_worker and namespaces:
             supervisor.start("worker", lambda: self._work(namespaces))
-            heart = Heart(
-                self.database,
-                Member(self._worker_id, self._name, self.version, list(self.config.settings.worker.tags), namespaces),
-                timedelta(seconds=self.config.settings.worker.heartbeat_seconds),
-                self._beat,
+            member = Member(
+                self._worker_id, self._name, self.version, list(self.config.settings.worker.tags), namespaces
             )
+            heart = self._heart(member, self._beat)
             supervisor.start("heart", heart.run)
             self._stack.push_async_callback(self.drained)
             await self._worker_connected.wait()
@@ -297,21 +390,39 @@ class Host:
         self._stack.push_async_callback(self.submissions.close)
 
     async def _work(self, namespaces: list[str]) -> None:
+        if self.worker is not None:
+            self.workers.remove(self.worker)  # one that failed
         self.worker = self._new_worker(namespaces)
+        self.workers.append(self.worker)
         if self._grace_ends is not None:
             self.worker.stop(grace_seconds=max(0.0, self._grace_ends - time.monotonic()))
-        if self.config.settings.worker.tags:
-            for namespace in namespaces:
-                await self.database.fetch("select tasker.queue_lanes($1)", namespace)
+        await self._make_lanes(self.worker, namespaces)
         await self.worker.run()
 
+    async def _make_lanes(self, worker: Worker, namespaces: Iterable[str]) -> None:
+        """What a worker with tags finds its steps by."""
+        if worker.options.tags:
+            for namespace in namespaces:
+                await self.database.fetch("select tasker.queue_lanes($1)", namespace)
+
     def _new_worker(self, namespaces: list[str]) -> Worker:
-        return self.worker_class(
-            self._worker_id,
-            worker_options(self.config.settings),
+        return self._make_worker(namespaces)
+
+    def _make_worker(
+        self,
+        namespaces: Sequence[str],
+        *,
+        kind: type[Worker] | None = None,
+        worker_id: WorkerId | None = None,
+        **changed: Any,
+    ) -> Worker:
+        bell = _Bell(self)
+        bell.worker = (kind or self.worker_class)(
+            worker_id or self._worker_id,
+            replace(worker_options(self.config.settings), **changed),
             database=self.database,
             listen_database=self.opened.listen_database,
-            doorbell=self.doorbell,
+            doorbell=bell,
             plans=self.catalog,
             namespaces=namespaces,
             classifiers=self.registry.classifiers,
@@ -321,6 +432,7 @@ class Host:
             on_relayed=self._relayed,
             events=self.events,
         )
+        return bell.worker
 
     def _heard(self, channel: str) -> None:
         if channel == ENDED:
@@ -346,8 +458,14 @@ class Host:
         worker = self.worker
         if worker is None:
             return Beat("starting", self.config.settings.worker.slots, 0, 0, [])
+        return self._beat_of(worker)
+
+    def _beat_of(self, worker: Worker) -> Beat:
         worker.beat(self.database.saturation)
         return Beat(worker.state, worker.slots, worker.running, worker.abandoned_threads, worker.unserved)
+
+    def _heart(self, member: Member, look: Callable[[], Beat]) -> Heart:
+        return Heart(self.database, member, timedelta(seconds=self.config.settings.worker.heartbeat_seconds), look)
 
     def _namespaces(self) -> list[str]:
         """Those of our templates, or of these the ones that are configured."""
@@ -402,6 +520,26 @@ class Host:
                 log.error("plugin gives nothing", plugin=plugin.name, status=str(plugin.status), fault=str(fault))
 
 
+class _Bell:
+    """Rings for other hosts, and in this one for every worker but the one that rings."""
+
+    def __init__(self, host: Host) -> None:
+        self.worker: Worker
+        self._host = host
+
+    @property
+    def pid(self) -> int | None:
+        return self._host.doorbell.pid
+
+    def ring(self, channels: Sequence[str]) -> None:
+        self._host.doorbell.ring(channels)
+        for worker in self._host.workers:
+            if worker is not self.worker:
+                for channel in channels:
+                    if channel != ENDED:
+                        worker.heard(channel)
+
+
 class _Runner:
     """Gives new tasks to the host's own worker, and tells others where it does not take them."""
 
@@ -426,6 +564,4 @@ class _Runner:
             worker.given(taker, steps or [])
         if steps is None or len(steps) == sum(first_steps.values()):
             return
-        if worker is not None:
-            worker.wake()
-        self._host.doorbell.ring([work(namespace) for namespace in first_steps])
+        self._host.ring([work(namespace) for namespace in first_steps])

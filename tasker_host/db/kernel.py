@@ -177,6 +177,15 @@ async def steps_claim(
     )
 
 
+async def step_claim(
+    connection: Connection, worker: WorkerId, step: UUID, *, lease: timedelta
+) -> tuple[Claimed | None, str | None]:
+    """Take this one step, if it is ready; else None, and why not. SQL: `functions/53_claim_one.sql`."""
+    rows = await connection.fetch("select * from tasker.step_claim($1, $2, $3)", worker, step, lease)
+    refused: str | None = orjson.loads(rows[-1]["summary"])["refused"]
+    return next(iter(_claimed(rows)), None), refused
+
+
 async def steps_finish(
     connection: Connection,
     worker: WorkerId,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import asyncpg
 
@@ -51,6 +51,15 @@ async def notify(connection: Connection, channel: str, payloads: Sequence[str]) 
     """Sends each payload, of at most 7,999 bytes, to who listens. Raises what the database does."""
     async with asyncio.timeout(NOTIFY_SECONDS):
         await connection.execute("select pg_notify($1, p) from unnest($2::text[]) p", channel, payloads)
+
+
+class Bell(Protocol):
+    """What a worker rings. `pid` is the server's process that rings for it."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+    def ring(self, channels: Sequence[str]) -> None: ...
 
 
 class Doorbell:
@@ -123,7 +132,7 @@ class Listener:
         channels: Sequence[str],
         heard: Callable[[str], None],
         *,
-        own: Doorbell | None = None,
+        own: Bell | None = None,
         read: Mapping[str, Callable[[str], None]] | None = None,
         retry_seconds: float = RECONNECT_SECONDS,
     ) -> None:

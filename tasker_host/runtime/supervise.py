@@ -28,8 +28,9 @@ class Supervisor:
         self._tasks[name] = asyncio.create_task(self._keep(name, loop), name=f"tasker-{name}")
 
     async def ended(self, name: str) -> None:
-        """Returns when the loop of that name has ended."""
-        await asyncio.wait([self._tasks[name]])
+        """Returns when the loop of that name has ended; at once when there is none."""
+        if name in self._tasks:
+            await asyncio.wait([self._tasks[name]])
 
     async def stop(self) -> None:
         """Cancels all loops and waits for their ends."""

@@ -21,7 +21,7 @@ import structlog
 
 from tasker_host.db.database import Database
 from tasker_host.db.kernel import NOBODY, Claimed, Outcome, Taken, Taker, steps_finish
-from tasker_host.db.listen import ENDED, STOP, Doorbell, Listener, work
+from tasker_host.db.listen import ENDED, STOP, Bell, Listener, work
 from tasker_host.domain.ids import WorkerId
 from tasker_host.domain.result import Failed
 from tasker_host.errors import DatabaseUnavailable
@@ -72,7 +72,7 @@ class Worker:
         *,
         database: Database,
         listen_database: Database,
-        doorbell: Doorbell,
+        doorbell: Bell,
         plans: Plans,
         namespaces: Sequence[str],
         classifiers: Sequence[Classifier] = (),
@@ -192,6 +192,11 @@ class Worker:
         """Whether it runs nothing, reports nothing and asks for nothing at the moment."""
         busy = len(self._slots) or self._outcomes or self._checkpoints or self._calls.are_busy
         return self.connected and not busy
+
+    @property
+    def is_unreported(self) -> bool:
+        """Whether something that has ended is not stored yet."""
+        return bool(self._outcomes or self._checkpoints)
 
     def lend(self) -> AbstractAsyncContextManager[Connection]:
         """The connection of an idle worker, which waits for it meanwhile. Raises DatabaseUnavailable."""
