@@ -36,6 +36,7 @@ class StepOptions(TypedDict, total=False):
     resolver: str
     retry: Part
     timeout_seconds: float
+    lease_seconds: float
     optional: bool
     priority: int
     tags: Sequence[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -134,6 +135,7 @@ class Registry:
                 backoff=effective(step.retry, self._defaults.backoff),
                 retryable=step.retry.retryable,
                 timeout_seconds=step.timeout_seconds or self._defaults.timeout_seconds,
+                lease=None if step.lease_seconds is None else timedelta(seconds=step.lease_seconds),
                 executor=self.executors.get(handler.runs_in),
                 is_plain=check_result is None and expand is None and check_returned is None,
                 check_returned=check_returned,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from tasker_host.domain.backoff import BackoffPolicy
@@ -57,6 +58,8 @@ class StepPlan:
     backoff: BackoffPolicy
     retryable: bool
     timeout_seconds: float
+    lease: timedelta | None = None
+    """How long a worker that falls silent keeps it; None: as for all steps of that worker."""
     executor: Executor | None = None
     """Where the handler runs; None: on the event loop."""
     is_plain: bool = True

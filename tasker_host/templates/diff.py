@@ -29,6 +29,7 @@ _OF_TEMPLATE = (
 _OF_STEP = (
     "retry",
     "timeout_seconds",
+    "lease_seconds",
     "optional",
     "priority",
     "tags",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -23,10 +25,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger("tasker.worker")
 
 
-class LeaseKeeper:
-    """Renews, at half the lease, what `held()` returns; reports to `lost` the steps that are no longer ours.
+LOOK_SECONDS = 0.1
+"""After the first such step: most have ended by then, and many are renewed together."""
 
-    `held` and `lost` are called on the keeper's thread.
+
+class LeaseKeeper:
+    """Renews, at half their leases, the steps that `held()` returns; reports to `lost` those that are no longer ours.
+
+    A step has `lease`, or the one that `held` says of it. `held` and `lost` are called on the keeper's thread.
     """
 
     def __init__(
@@ -34,7 +40,7 @@ class LeaseKeeper:
         database: Database,
         worker: WorkerId,
         lease: timedelta,
-        held: Callable[[], list[Claimed]],
+        held: Callable[[], list[tuple[Claimed, timedelta | None]]],
         lost: Callable[[list[UUID]], None],
     ) -> None:
         self._database = database
@@ -42,42 +48,61 @@ class LeaseKeeper:
         self._lease = lease
         self._held = held
         self._lost = lost
-        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tasker-leases", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def look(self) -> None:
+        """Renews soon: a step that was taken for the usual time has a lease of its own."""
+        self._wake.set()
+
     def stop(self) -> None:
         """Stops and waits for the thread; a renewal under way is waited for a short while only."""
-        self._stop.set()
+        self._stopped.set()
+        self._wake.set()
         self._thread.join(timeout=2)
 
     def _run(self) -> None:
         asyncio.run(self._keep())
 
     async def _keep(self) -> None:
-        every = self._lease.total_seconds() / 2
-        wait = every
+        usual = every = wait = self._lease.total_seconds() / 2
+        usual_at = time.monotonic() + usual
         connection: Connection | None = None
         try:
-            # Blocking here is the point: this loop serves nothing else, and its thread sleeps between renewals.
-            while not self._stop.wait(wait):
-                held = self._held()
-                wait = every
-                if not held:
+            while True:
+                # Blocking here is the point: this loop serves nothing else, and its thread sleeps between renewals.
+                if self._wake.wait(wait) and self._stopped.wait(LOOK_SECONDS):
+                    return
+                self._wake.clear()
+                is_usual = time.monotonic() >= usual_at
+                by_lease: dict[timedelta, list[Claimed]] = defaultdict(list)
+                for step, own in self._held():
+                    if own is not None or is_usual:
+                        by_lease[own or self._lease].append(step)
+                if is_usual:
+                    usual_at = time.monotonic() + usual
+                wait = min([usual_at - time.monotonic(), *(lease.total_seconds() / 2 for lease in by_lease)])
+                if not by_lease:
                     continue
+                every = min(lease.total_seconds() / 2 for lease in by_lease)
                 try:
                     if connection is None or connection.is_closed():
                         connection = await self._database.connect(role="leases", synchronous_commit="off")
+                    lost: list[UUID] = []
                     async with asyncio.timeout(every):
-                        lost = await steps_renew(connection, self._worker, held, lease=self._lease)
+                        for lease, held in by_lease.items():
+                            lost += await steps_renew(connection, self._worker, held, lease=lease)
                 except (DatabaseError, asyncpg.PostgresError, *CONNECTION_LOST) as error:
                     # Tried again soon: the lease is still good for about as long as was waited.
-                    log.warning("leases not renewed", held=len(held), error=str(error) or type(error).__name__)
+                    held_now = sum(map(len, by_lease.values()))
+                    log.warning("leases not renewed", held=held_now, error=str(error) or type(error).__name__)
                     await dropped(connection)
                     connection = None
-                    wait = min(1.0, every / 4)
+                    wait, usual_at = min(1.0, every / 4), min(usual_at, time.monotonic())
                     continue
                 if lost:
                     self._lost(lost)

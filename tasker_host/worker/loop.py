@@ -106,6 +106,7 @@ class Worker:
         self._checkpoints: list[tuple[Claimed, str]] = []
         self._recalled = False
         self._waiter: asyncio.Future[None] | None = None
+        self._leases: LeaseKeeper | None = None
         self._ahead: asyncio.Future[tuple[Taken | None, list[Outcome]]] | None = None
         """The last call that was made ahead, the only one that may still be on its way at the end."""
         self._stop_at: float | None = None
@@ -216,8 +217,8 @@ class Worker:
         def lost(steps: list[UUID]) -> None:
             loop.call_soon_threadsafe(self._slots.stop, "lost", steps)
 
-        leases = LeaseKeeper(self._database, self.id, self.options.lease, self._slots.held, lost)
-        leases.start()
+        self._leases = LeaseKeeper(self._database, self.id, self.options.lease, self._slots.leases, lost)
+        self._leases.start()
         pulse = self._pulse()
         helpers = [asyncio.create_task(self._slots.watch_overruns(), name="tasker-overruns")]
         if self.options.mode != "polling":
@@ -230,7 +231,7 @@ class Worker:
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
-            await asyncio.to_thread(leases.stop)
+            await asyncio.to_thread(self._leases.stop)
             if pulse is not None:
                 await asyncio.to_thread(pulse.stop)
             self._calls.close()
@@ -348,6 +349,8 @@ class Worker:
             self._leave_to_others(step)
         else:
             self._slots.start(step, plan)
+            if plan.lease is not None and self._leases is not None:
+                self._leases.look()
 
     async def _load(self, template_id: int) -> None:
         # Where that fails, the step is left to others, and comes again.
@@ -441,6 +444,8 @@ class Worker:
             self._outlook.bell = True
         else:
             self._slots.stop("lost", lost)
+        if self._leases is not None:
+            self._leases.look()
 
     # Waiting and ending -----------------------------------------------------------------------------------------------
 

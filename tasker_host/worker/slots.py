@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -97,6 +98,10 @@ class Slots:
     def held(self) -> list[Claimed]:
         """The steps that run. May be called from any thread."""
         return [running.step for running in list(self._running.values())]
+
+    def leases(self) -> list[tuple[Claimed, timedelta | None]]:
+        """The same, each with the lease that its template asks for. May be called from any thread."""
+        return [(running.step, running.plan.lease) for running in list(self._running.values())]
 
     def start(self, step: Claimed, plan: StepPlan) -> None:
         # In a thread or process the clock starts when one is free.

@@ -214,6 +214,7 @@ class StepDefinition(Part):
     dependencies: tuple[Name, ...] = Field(default=(), validation_alias=AliasChoices("dependencies", "depends_on"))
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     timeout_seconds: Seconds | None = None
+    lease_seconds: float | None = Field(default=None, ge=1, le=86_400)
     publishes_events: tuple[EventDeclaration, ...] = ()
     batch_config: BatchConfig | None = None
     result_schema: dict[str, Any] | None = None
