@@ -7,6 +7,13 @@
 -- Whoever releases waits for the rows of its keys, in key order; whoever asks skips rows that are locked and comes back
 -- a moment later: the two cannot deadlock.
 
+-- The business keys of a step as one text: the only one itself, or several as an array, which no key looks like.
+-- Declared as volatile as its cast is: else it would be called, and not put in place.
+create or replace function tasker.keys_as_text(p_keys text[]) returns text
+language sql stable parallel safe as $$
+    select case when p_keys[2] is null then p_keys[1] else p_keys::text end
+$$;
+
 -- The keys of steps, with the limit that their template gives them.
 create or replace function tasker.limit_keys_of(p_steps uuid[])
 returns table (step_uuid uuid, key text, own_max int)
@@ -122,10 +129,11 @@ end
 $$;
 
 -- Of steps that were just taken, in the order of their rank, those that may run; the others are put back.
--- p_told: places of the rows that tell of it in the history.
+-- p_told: places of the rows that tell of it in the history. p_keys: the one business key of each, where every step has one
+-- and there are no limits by operators; else null.
 -- work_for: namespaces of parked steps that came back for room which a step that was put back does not use.
 create or replace function tasker.steps_admit(
-    p_steps uuid[], p_told tid[], p_now timestamptz, out admitted uuid[], out work_for text[]
+    p_steps uuid[], p_told tid[], p_now timestamptz, p_keys text[], out admitted uuid[], out work_for text[]
 )
 language plpgsql
 set plan_cache_mode = force_generic_plan
@@ -165,6 +173,20 @@ declare
 begin
     admitted := p_steps;
     work_for := '{}';
+    if p_keys is not null then
+        -- One step under a key under which nothing runs needs no look at what the limit is.
+        with new as (
+            insert into tasker.limits (key, is_fixed, running)
+            select d.key, false, 1 from (select k as key from unnest(p_keys) k group by k having count(*) = 1) d
+            where not exists (select from tasker.limits l where l.key = d.key) order by d.key
+            on conflict (key) do nothing returning key
+        )
+        select array_agg(new.key) into v_new from new;
+        if cardinality(v_new) = cardinality(p_steps) then
+            return;
+        end if;
+        update tasker.limits set running = 0 where key = any (v_new);
+    end if;
     select d.keys, d.wanted, d.own into v_asked, v_wanted, v_least from tasker.limit_demand(p_steps) d;
     if v_asked is null then
         return;
@@ -391,8 +413,10 @@ end
 $$;
 
 -- Steps that no longer run give up their room, and those that came back for room (p_turns) but will not run leave their turn
--- to the next; the namespaces of the parked steps that come back for it.
-create or replace function tasker.limits_release(p_steps uuid[], p_now timestamptz, p_turns uuid[] default null) returns text[]
+-- to the next; the namespaces of the parked steps that come back for it. p_keys: what p_steps ran under, if that is known.
+create or replace function tasker.limits_release(
+    p_steps uuid[], p_now timestamptz, p_turns uuid[] default null, p_keys text[] default null
+) returns text[]
 language plpgsql
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
@@ -404,18 +428,29 @@ declare
     v_keys text[];
     v_ended int[];
     v_waited text[];             -- keys that steps are parked for
+    v_idle int;                  -- of how many keys nothing runs any more
     v_key record;
     v_namespaces text[] := '{}';
 begin
-    select h.keys, h.held into v_keys, v_ended from tasker.limits_held(p_steps, p_turns) h;
+    if p_keys is not null then
+        select array_agg(h.key), array_agg(h.held) into v_keys, v_ended
+        from (select k as key, count(*)::int as held from unnest(p_keys) k group by k order by k) h;
+    else
+        select h.keys, h.held into v_keys, v_ended from tasker.limits_held(p_steps, p_turns) h;
+    end if;
     if v_keys is null then
         return v_namespaces;
     end if;
     perform from tasker.limits where key = any (v_keys) order by key for no key update;
     -- Statements of their own: they see what was parked by those who held the rows until now. For most keys nothing is.
-    v_waited := array(select k from unnest(v_keys) k where exists (select from tasker.parked p where p.key = k) order by k);
+    v_waited := case when exists (select from tasker.parked) then array(
+        select k from unnest(v_keys) k where exists (select from tasker.parked p where p.key = k) order by k) else '{}' end;
     delete from tasker.limits l using unnest(v_keys, v_ended) as g (key, ended)
     where l.key = g.key and not l.is_fixed and l.running <= g.ended and l.key <> all (v_waited);
+    get diagnostics v_idle = row_count;
+    if v_idle = cardinality(v_keys) then
+        return v_namespaces;
+    end if;
     update tasker.limits l set running = greatest(0, l.running - g.ended)
     from unnest(v_keys, v_ended) as g (key, ended) where l.key = g.key and g.ended > 0;
     for v_key in

@@ -50,6 +50,8 @@ declare
     v_steps uuid[] := '{}';      -- taken by the worker
     v_asked uuid[] := '{}';      -- of these, those that may be limited: they ask for room
     v_told tid[] := '{}';        -- and their rows in the history
+    v_keys text[] := '{}';       -- and the business key of each
+    v_single boolean := true;    -- whether each has just one
     v_admitted uuid[];
     v_fixed boolean;             -- whether there are limits that hold for all
     v_tagged boolean;            -- whether any step may have tags
@@ -116,7 +118,8 @@ begin
             select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, t.tags, ns.queue_sequence, k.ids,
                    -- Mostly one key for all steps, which is made once; what is written for single steps is read for each.
                    case when t.limit_keys ->> '*' is not null then array[t.limit_keys ->> '*'] end as keys_of_all,
-                   case when (select count(*) from json_object_keys(t.limit_keys)) > (t.limit_keys ->> '*' is not null)::int
+                   -- As long as that key alone: as hosts write it.
+                   case when length(t.limit_keys::text) is distinct from length(to_json(t.limit_keys ->> '*')::text) + 6
                         then t.limit_keys end as keys_by_name
             from unnest(v_created) as c (task_uuid)
             join tasker.tasks t on t.task_uuid = c.task_uuid
@@ -165,6 +168,8 @@ begin
                array_agg(m.lane) filter (where v_tagged) as inserted_lane,
                array_agg(m.step_uuid) filter (where m.taken) as taken,
                array_agg(m.step_uuid) filter (where m.taken and (m.limit_keys is not null or v_fixed)) as asked,
+               array_agg(m.limit_keys[1]) filter (where m.taken and m.limit_keys is not null) as keys,
+               coalesce(bool_and(m.limit_keys[2] is null) filter (where m.taken), true) as are_single,
                case when v_fixed or bool_or(m.limit_keys is not null) then (select array_agg(place) from told) end as told
         from made m join tasker.tasks t on t.task_uuid = m.task_uuid
         where m.msg_id is not null
@@ -176,9 +181,12 @@ begin
         v_steps := v_steps || coalesce(v_change.taken, '{}');
         v_asked := v_asked || v_change.asked;
         v_told := v_told || v_change.told;
+        v_keys := v_keys || v_change.keys;
+        v_single := v_single and v_change.are_single;
     end loop;
     if v_asked <> '{}' then
-        select a.admitted into v_admitted from tasker.steps_admit(v_asked, v_told, v_now) a;
+        select a.admitted into v_admitted from tasker.steps_admit(
+            v_asked, v_told, v_now, case when v_single and not v_fixed then v_keys end) a;
         v_steps := array(select u.step from unnest(v_steps) with ordinality as u (step, position)
                          where u.step = any (v_admitted) or u.step <> all (v_asked) order by u.position);
     end if;

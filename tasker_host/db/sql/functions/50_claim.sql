@@ -31,6 +31,7 @@ declare
     v_fixed boolean := exists (select from tasker.limits where is_fixed);
     v_fresh uuid[];              -- now running that did not run before and may be limited: these ask for room
     v_told tid[];                -- rows of the history that may be theirs
+    v_keys text[];               -- the business key of each, where each has just one and nothing else limits them
     v_poison uuid[];             -- steps
     v_gone uuid[];               -- steps that gave up their room
     v_turns uuid[];              -- steps that had come back for room and will not run
@@ -63,8 +64,10 @@ begin
             returning ctid as place
         )
         select array_agg(moved.step_uuid), array_agg(moved.msg_id), array_agg(moved.step_uuid) filter (where v_fixed or limit_keys is not null),
-               case when v_fixed or bool_or(limit_keys is not null) then (select array_agg(place) from told) end
-        into steps, v_busy, v_fresh, v_told from moved;
+               case when v_fixed or bool_or(limit_keys is not null) then (select array_agg(place) from told) end,
+               case when not v_fixed and bool_and(limit_keys[2] is null)
+                    then array_agg(limit_keys[1]) filter (where limit_keys is not null) end
+        into steps, v_busy, v_fresh, v_told, v_keys from moved;
         v_stray := case when cardinality(v_busy) is distinct from cardinality(v_messages)
                         then array(select m from unnest(v_messages) m where m <> all (coalesce(v_busy, '{}'))) end;
         v_busy := null;
@@ -196,7 +199,7 @@ begin
         ended := v_done;
     end if;
     if v_fresh is not null then
-        select a.admitted, left_work or a.work_for <> '{}' into v_done, left_work from tasker.steps_admit(v_fresh, v_told, p_now) a;
+        select a.admitted, left_work or a.work_for <> '{}' into v_done, left_work from tasker.steps_admit(v_fresh, v_told, p_now, v_keys) a;
         steps := array(select u.step from unnest(steps) with ordinality as u (step, position)
                        where u.step = any (v_done) or u.step <> all (v_fresh) order by u.position);
     end if;

@@ -43,7 +43,7 @@ begin
         else
             perform tasker.queue_apply(v_step.namespace, null, array[v_step.msg_id], array[v_now + p_lease], null, null, null, v_now,
                                        null, null, null, null, null, null);
-            select a.admitted into v_taken from tasker.steps_admit(v_taken, v_told, v_now) a;
+            select a.admitted into v_taken from tasker.steps_admit(v_taken, v_told, v_now, null) a;
             if v_taken = '{}' then
                 v_refused := 'limit';
             end if;

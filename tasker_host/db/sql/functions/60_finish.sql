@@ -93,6 +93,7 @@ declare
     v_limited boolean := v_fixed;
     v_gone_keys text[] := '{}';  -- business keys (and batches) of the steps that give up their room
     v_new_keys text[] := '{}';   -- and of those that are taken
+    v_are_single boolean := true;    -- whether none of the steps that go has several
     v_gone uuid[];               -- steps that give up their room
     v_asked uuid[] := '{}';      -- of v_steps, those that may be limited: they ask for room
     v_told tid[];                -- rows of the history that may be theirs
@@ -155,7 +156,8 @@ begin
             -- Found by its own uuid, never among all steps of its task: there may be ten thousand of them.
             where s.step_uuid = o.step_uuid and (s.task_uuid = o.task_uuid) is true
               and s.state = 'in_progress' and s.worker = p_worker and s.attempts = o.attempt
-            returning s.step_uuid, s.task_uuid, s.state, s.children, s.msg_id, s.if_failed, s.lane, s.limit_keys,
+            returning s.step_uuid, s.task_uuid, s.state, s.children, s.msg_id, s.if_failed, s.lane,
+                      tasker.keys_as_text(s.limit_keys) as keyed,
                       o.attempt, o.kind, o.value, o.took_ms, o.metadata, o.position, o.namespace,
                       o.rank - coalesce(s.priority, 0) * o.aging_us as rank, o.rank as task_rank, o.aging_us, o.task_state
         ), told as (
@@ -170,12 +172,12 @@ begin
             from moved m cross join unnest(m.children) as child
             where m.state = 'complete' or (m.state = 'error' and m.if_failed = 'forgive') group by child
         ), successor as (
-            select step_uuid, waits_on, namespace, rank, lane, limit_keys,
+            select step_uuid, waits_on, namespace, rank, lane,
                    is_ready and (v_first_rank is null or rank <= v_first_rank)
                        and count(*) filter (where is_ready) over (order by rank, position rows unbounded preceding) <= p_want
                        as taken
             from (
-                select c.step_uuid, c.waits_on - f.parents as waits_on, f.namespace, c.position, c.lane, c.limit_keys,
+                select c.step_uuid, c.waits_on - f.parents as waits_on, f.namespace, c.position, c.lane,
                        f.rank - coalesce(c.priority, 0) * f.aging_us as rank,
                        c.waits_on = f.parents and (c.lane is null or tasker.queue_fits(c.lane, p_tags)) as is_ready
                 from freed f join tasker.steps c on c.step_uuid = f.child
@@ -192,7 +194,7 @@ begin
             from successor n join tasker.namespaces ns on ns.name = n.namespace
             where c.step_uuid = n.step_uuid
             returning c.step_uuid, c.task_uuid, c.state, c.attempts, c.msg_id, n.namespace, n.rank, n.taken, n.lane,
-                      n.limit_keys
+                      tasker.keys_as_text(c.limit_keys) as keyed
         ), child_told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'pending', state, v_now, attempts, case when taken then p_worker end
@@ -234,11 +236,11 @@ begin
             select task_uuid, old_state, state, v_now from task_moved where old_state <> state
         ), message as (
             select namespace, msg_id, task_uuid, step_uuid, rank, lane,
-                   case when state in ('enqueued', 'waiting_for_retry') then 'keep' else 'delete' end as change, limit_keys
+                   case when state in ('enqueued', 'waiting_for_retry') then 'keep' else 'delete' end as change, keyed
             from moved
             union all
             select namespace, msg_id, task_uuid, step_uuid, rank, lane, case when taken then 'insert_taken' else 'insert' end,
-                   limit_keys
+                   keyed
             from child where state <> 'pending'
         )
         select namespace,
@@ -253,9 +255,10 @@ begin
                    as inserted_lane,
                array_agg(step_uuid order by rank) filter (where change = 'insert_taken') as taken,
                bool_or(change = 'insert') as leaves_work,
-               array_agg(limit_keys::text) filter (where limit_keys is not null and change not like 'insert%') as gone_keys,
-               array_agg(limit_keys::text) filter (where limit_keys is not null and change = 'insert_taken') as new_keys,
-               case when v_fixed or bool_or(limit_keys is not null) then (select array_agg(place) from child_told) end as told,
+               array_agg(keyed) filter (where keyed is not null and change in ('keep', 'delete')) as gone_keys,
+               array_agg(keyed) filter (where keyed is not null and change = 'insert_taken') as new_keys,
+               bool_and(keyed not like '{%') as are_single,
+               case when v_fixed or bool_or(keyed is not null) then (select array_agg(place) from child_told) end as told,
                (select array_agg(position) from moved) as accepted,
                (select array_agg(task_uuid) from task_moved
                 where state in ('complete', 'error', 'blocked_by_failures')) as ended
@@ -269,6 +272,7 @@ begin
         v_ended := v_change.ended;
         v_gone_keys := v_gone_keys || v_change.gone_keys;
         v_new_keys := v_new_keys || v_change.new_keys;
+        v_are_single := v_are_single and v_change.are_single;
         v_told := coalesce(v_change.told, v_told);
         v_namespaces := v_namespaces || v_change.namespace;
         if v_change.leaves_work then
@@ -304,7 +308,7 @@ begin
         if v_asked <> '{}' and tasker.limits_handed_on(v_gone, v_asked, v_gone_keys, v_new_keys, p_task, v_namespaces) then
             v_asked := '{}';
         else
-            v_back := tasker.limits_release(v_gone, v_now);
+            v_back := tasker.limits_release(v_gone, v_now, null, case when not v_fixed and v_are_single then v_gone_keys end);
             v_left := v_left || v_back;
             -- What came back for the room that was given up may be taken at once.
             v_back := array(select distinct n from unnest(v_back) n where n = any (p_namespaces) and n <> all (v_waiting));
@@ -313,7 +317,7 @@ begin
         end if;
         if v_asked <> '{}' then
             select a.admitted, v_left || a.work_for into v_admitted, v_left
-            from tasker.steps_admit(v_asked, v_told, v_now) a;
+            from tasker.steps_admit(v_asked, v_told, v_now, null) a;
             v_steps := array(select u.step from unnest(v_steps) with ordinality as u (step, position)
                              where u.step = any (v_admitted) or u.step <> all (v_asked) order by u.position);
         end if;
