@@ -16,6 +16,10 @@
 -- and so does events_insert (48_events.sql).
 -- They are made here too, a branch for each namespace: `execute` would parse and plan its call every time, which takes
 -- longer than the call.
+--
+-- Statistics of a queue are often taken while it is empty. So what is picked is picked once, in a CTE: as the inner side of
+-- a join it would be picked again for every row of the other, more of it each time. And messages are found by `between`,
+-- for which only their index serves: by `=`, a queue that seems empty would be read whole and compared with each.
 
 -- One at a time: this file, and every new namespace, replaces functions that are common to all.
 select pg_advisory_xact_lock(hashtextextended('tasker.namespaces', 0));
@@ -63,11 +67,11 @@ begin
             end if;
             if p_delay is not null then
                 update %s q set vt = d.until, headers = null
-                from unnest(p_delay, p_delay_until) as d (msg_id, until) where q.msg_id = d.msg_id;
+                from unnest(p_delay, p_delay_until) as d (msg_id, until) where q.msg_id between d.msg_id and d.msg_id;
             end if;
             if p_ready is not null then
                 update %s q set vt = p_now, headers = tasker.queue_headers(r.rank, r.lane)
-                from unnest(p_ready, p_ready_rank, p_ready_lane) as r (msg_id, rank, lane) where q.msg_id = r.msg_id;
+                from unnest(p_ready, p_ready_rank, p_ready_lane) as r (msg_id, rank, lane) where q.msg_id between r.msg_id and r.msg_id;
             end if;
             if p_insert is not null then
                 insert into %s (msg_id, vt, message, headers) overriding system value
@@ -89,13 +93,13 @@ begin
             v_lane text;
         begin
             return query
-                update %s q set vt = p_until, read_ct = q.read_ct + 1, last_read_at = p_now
-                from (
+                with picked as materialized (
                     select w.msg_id from %s w
                     where w.vt <= p_now and (w.headers -> 'rank') is null
                     order by w.vt limit p_limit for update skip locked
-                ) picked
-                where q.msg_id = picked.msg_id
+                )
+                update %s q set vt = p_until, read_ct = q.read_ct + 1, last_read_at = p_now
+                from picked where q.msg_id between picked.msg_id and picked.msg_id
                 returning q.msg_id, tasker.message_step(q.message), true;
             get diagnostics v_taken = row_count;
             if p_tags is not null then
@@ -120,26 +124,26 @@ begin
                 loop
                     exit when v_taken >= p_limit;
                     return query
-                        update %s q set vt = p_until, headers = null, read_ct = q.read_ct + 1, last_read_at = p_now
-                        from (
+                        with picked as materialized (
                             select w.msg_id from %s w
                             where (w.headers -> 'rank') is not null and coalesce(w.headers ->> 'lane', '') = v_lane
                             order by ((w.headers -> 'rank')::bigint) limit p_limit - v_taken for update skip locked
-                        ) picked
-                        where q.msg_id = picked.msg_id
+                        )
+                        update %s q set vt = p_until, headers = null, read_ct = q.read_ct + 1, last_read_at = p_now
+                        from picked where q.msg_id between picked.msg_id and picked.msg_id
                         returning q.msg_id, tasker.message_step(q.message), false;
                     get diagnostics v_more = row_count;
                     v_taken := v_taken + v_more;
                 end loop;
             elsif v_taken < p_limit then
                 return query
-                    update %s q set vt = p_until, headers = null, read_ct = q.read_ct + 1, last_read_at = p_now
-                    from (
+                    with picked as materialized (
                         select w.msg_id from %s w
                         where (w.headers -> 'rank') is not null
                         order by ((w.headers -> 'rank')::bigint) limit p_limit - v_taken for update skip locked
-                    ) picked
-                    where q.msg_id = picked.msg_id
+                    )
+                    update %s q set vt = p_until, headers = null, read_ct = q.read_ct + 1, last_read_at = p_now
+                    from picked where q.msg_id between picked.msg_id and picked.msg_id
                     returning q.msg_id, tasker.message_step(q.message), false;
             end if;
         end
@@ -149,9 +153,10 @@ begin
     execute format($$
         create or replace function tasker.%I(p_messages bigint[], p_until timestamptz) returns void language sql
         as $body$
-            update %s q set vt = p_until
-            from (select w.msg_id from %s w where w.msg_id = any (p_messages) for update skip locked) held
-            where q.msg_id = held.msg_id
+            with held as materialized (
+                select w.msg_id from %s w where w.msg_id = any (p_messages) for update skip locked
+            )
+            update %s q set vt = p_until from held where q.msg_id between held.msg_id and held.msg_id
         $body$ $$, 'queue_renew:' || p_namespace, v_table, v_table);
 
     execute format($$

@@ -111,10 +111,10 @@ declare
     v_namespaces text[] := '{}';
 begin
     for v_change in
-        with freed as (
-            delete from tasker.parked p
-            using (select step_uuid from tasker.parked where key = p_key order by rank limit p_room for update skip locked) f
-            where p.step_uuid = f.step_uuid
+        with first as materialized (
+            select step_uuid from tasker.parked where key = p_key order by rank limit p_room for update skip locked
+        ), freed as (
+            delete from tasker.parked p using first f where p.step_uuid = f.step_uuid
             returning p.namespace, p.msg_id, p.rank, p.lane
         )
         select namespace, array_agg(msg_id) as messages, array_agg(rank) as ranks, array_agg(lane) as lanes

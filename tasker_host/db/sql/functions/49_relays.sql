@@ -143,10 +143,11 @@ begin
     if v_relay.stopped_at is null and p_want > 0 and coalesce(v_relay.hold_until, v_now) <= v_now then
         if v_relay.ordered_by is null then
             return query execute format($f$
+                with picked as materialized (
+                    select w.msg_id from pgmq.%1$I w where w.vt <= $1 order by w.vt, w.msg_id limit $2 for update skip locked
+                )
                 update pgmq.%1$I q set vt = $1 + $3, read_ct = q.read_ct + 1, last_read_at = $1
-                from (select w.msg_id from pgmq.%1$I w where w.vt <= $1 order by w.vt, w.msg_id limit $2
-                      for update skip locked) picked
-                where q.msg_id = picked.msg_id
+                from picked where q.msg_id = picked.msg_id
                 returning q.msg_id, q.read_ct, q.message::text, null::json $f$, v_table)
             using v_now, p_want, p_lease;
         else

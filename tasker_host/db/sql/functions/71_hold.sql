@@ -15,14 +15,13 @@ begin
     foreach v_namespace in array p_namespaces loop
         -- Locked rows are skipped, as in steps_renew: a call of the worker that is still under way knows better.
         execute format($f$
-            update pgmq.%I q set vt = $1
-            from (
+            with held as materialized (
                 select w.msg_id from pgmq.%I w
                 join tasker.steps s on s.step_uuid = tasker.message_step(w.message) and s.msg_id = w.msg_id
                 where w.vt <= $1 and (w.headers -> 'rank') is null and s.state = 'in_progress' and s.worker = $2
                 for update of w skip locked for share of s skip locked
-            ) held
-            where q.msg_id = held.msg_id $f$, 'q_' || v_namespace || '_queue', 'q_' || v_namespace || '_queue')
+            )
+            update pgmq.%I q set vt = $1 from held where q.msg_id = held.msg_id $f$, 'q_' || v_namespace || '_queue', 'q_' || v_namespace || '_queue')
         using v_now + p_lease, p_worker;
         get diagnostics v_held = row_count;
         v_all := v_all + v_held;
