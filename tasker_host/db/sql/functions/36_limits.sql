@@ -14,6 +14,12 @@ language sql stable parallel safe as $$
     select case when p_keys[2] is null then p_keys[1] else p_keys::text end
 $$;
 
+-- The business keys of a step: its own, or the one of all steps of its task.
+create or replace function tasker.keys_of(p_of_step text[], p_of_all text) returns text[]
+language sql immutable parallel safe as $$
+    select coalesce(p_of_step, case when p_of_all is not null then array[p_of_all] end)
+$$;
+
 -- The keys of steps, with the limit that their template gives them.
 create or replace function tasker.limit_keys_of(p_steps uuid[])
 returns table (step_uuid uuid, key text, own_max int)
@@ -28,7 +34,7 @@ language sql stable rows 100 as $$
         where l.is_fixed and l.key in ('namespace:' || t.namespace, 'handler:' || d.handler)
         union all
         select w.key, case when w.key like 'batch:%' then d.parallelism else d.concurrency_limit end
-        from unnest(s.limit_keys) as w (key)
+        from unnest(tasker.keys_of(s.limit_keys, t.limit_key)) as w (key)
     ) k (key, own_max)
 $$;
 
@@ -43,7 +49,7 @@ set enable_sort = on
 as $$
 begin
     with asking as materialized (
-        select t.namespace, t.template_id, s.template_step, s.limit_keys
+        select t.namespace, t.template_id, s.template_step, tasker.keys_of(s.limit_keys, t.limit_key) as limit_keys
         from unnest(p_steps) as u (step_uuid)
         join tasker.steps s on s.step_uuid = u.step_uuid
         join tasker.tasks t on t.task_uuid = s.task_uuid
@@ -332,9 +338,11 @@ $$;
 
 -- Whether steps that are taken in the transaction that ends others take just the room that these leave, under every key. Then
 -- nothing is counted and no row is locked: so a chain costs its limits a look, unless somebody waits for the room.
--- p_ended_keys, p_taken_keys: the business keys of each such step that has any.
+-- p_…_keys: the business keys of each such step that has any. p_…_templates, p_…_names: where operators set limits, the
+-- template of each and its name in it.
 create or replace function tasker.limits_handed_on(
-    p_ended uuid[], p_taken uuid[], p_ended_keys text[], p_taken_keys text[], p_tasks uuid[], p_namespaces text[]
+    p_ended_keys text[], p_taken_keys text[],
+    p_ended_templates int[], p_ended_names text[], p_taken_templates int[], p_taken_names text[]
 ) returns boolean
 language plpgsql stable
 set plan_cache_mode = force_generic_plan
@@ -357,23 +365,16 @@ begin
     if not exists (select from tasker.limits l where l.is_fixed) then
         return true;
     end if;
-    if cardinality(p_namespaces) = 1 and not exists (select from tasker.limits l where l.is_fixed and l.key like 'handler:%') then
-        return cardinality(p_ended) = cardinality(p_taken);
-    end if;
     return not exists (
-        with task as materialized (
-            select t.task_uuid, t.namespace, t.template_id from tasker.tasks t where t.task_uuid = any (p_tasks)
-        )
         select from (
-            select t.namespace, t.template_id, s.template_step, sum(u.change) as change
-            from (select step, -1 as change from unnest(p_ended) as e (step)
-                  union all select step, 1 from unnest(p_taken) as k (step)) u
-            join tasker.steps s on s.step_uuid = u.step
-            join task t on t.task_uuid = s.task_uuid
-            group by t.namespace, t.template_id, s.template_step having sum(u.change) <> 0
+            select u.template_id, u.name, sum(u.change) as change
+            from (select e.template_id, e.name, -1 as change from unnest(p_ended_templates, p_ended_names) as e (template_id, name)
+                  union all select k.template_id, k.name, 1 from unnest(p_taken_templates, p_taken_names) as k (template_id, name)) u
+            group by u.template_id, u.name having sum(u.change) <> 0
         ) g
-        join tasker.template_rules d on d.template_id = g.template_id and d.name = g.template_step
-        join tasker.limits l on l.is_fixed and l.key in ('namespace:' || g.namespace, 'handler:' || d.handler)
+        join tasker.templates t on t.template_id = g.template_id
+        join tasker.template_rules d on d.template_id = g.template_id and d.name = g.name
+        join tasker.limits l on l.is_fixed and l.key in ('namespace:' || t.namespace, 'handler:' || d.handler)
         group by l.key having sum(g.change) <> 0);
 end
 $$;
@@ -389,10 +390,11 @@ declare
     v_fixed boolean := exists (select from tasker.limits where is_fixed);
 begin
     with asking as materialized (
-        select u.held, s.task_uuid, s.template_step, s.limit_keys
+        select u.held, t.namespace, t.template_id, s.template_step, tasker.keys_of(s.limit_keys, t.limit_key) as limit_keys
         from (select step, 1 as held from unnest(p_steps) as e (step)
               union all select step, 0 from unnest(p_turns) as k (step)) u
         join tasker.steps s on s.step_uuid = u.step
+        join tasker.tasks t on t.task_uuid = s.task_uuid
     )
     select array_agg(k.key), array_agg(k.held) into keys, held
     from (
@@ -401,9 +403,8 @@ begin
             select w.key, a.held from asking a cross join unnest(a.limit_keys) as w (key)
             union all
             select l.key, g.held
-            from (select t.namespace, t.template_id, a.template_step, sum(a.held) as held
-                  from asking a join tasker.tasks t on t.task_uuid = a.task_uuid
-                  where v_fixed group by t.namespace, t.template_id, a.template_step) g
+            from (select a.namespace, a.template_id, a.template_step, sum(a.held) as held
+                  from asking a where v_fixed group by a.namespace, a.template_id, a.template_step) g
             join tasker.template_rules d on d.template_id = g.template_id and d.name = g.template_step
             join tasker.limits l on l.is_fixed and l.key in ('namespace:' || g.namespace, 'handler:' || d.handler)
         ) k
@@ -580,7 +581,8 @@ begin
             where (w.headers -> 'rank') is null and s.rate_at is not null and s.state = 'enqueued'
               and not exists (select from tasker.parked p where p.step_uuid = s.step_uuid)
               and exists (select from tasker.template_rules d where d.template_id = t.template_id and d.name = s.template_step
-                          and ($1 in ('namespace:' || t.namespace, 'handler:' || d.handler) or $1 = any (s.limit_keys)))$q$,
+                          and ($1 in ('namespace:' || t.namespace, 'handler:' || d.handler) 
+                               or $1 = any (tasker.keys_of(s.limit_keys, t.limit_key))))$q$,
             'q_' || v_namespace || '_queue') into v_steps, v_messages, v_ranks, v_lanes
         using p_key;
         if v_messages is not null then

@@ -79,20 +79,22 @@ begin
         insert into tasker.tasks (
             task_uuid, template_id, namespace, state, state_since, steps_total, steps_active, rank, priority, context, tags,
             identity_key, correlation_id, parent_correlation_id, initiator, source_system, reason, created_at, start_at,
-            completed_at, on_failure, aging_us, limit_keys, deadline_at)
+            completed_at, on_failure, aging_us, limit_key, limit_keys, deadline_at)
         select n.task_uuid, t.template_id, t.namespace,
                case when t.roots = 0 then 'complete' when n.start_at > v_now then 'pending' else 'steps_in_process' end,
                v_now, t.steps, t.roots,
                extract(epoch from greatest(n.start_at, v_now))::numeric * 1000000 - n.priority * v_aging,
                n.priority, n.context, case when n.tags is null then '{}' else array(select json_array_elements_text(n.tags)) end,
                n.identity, n.correlation, n.parent_correlation, n.initiator, n.source, n.reason, v_now, n.start_at,
-               case when t.roots = 0 then v_now end, t.on_failure, v_aging, n.limit_keys,
+               case when t.roots = 0 then v_now end, t.on_failure, v_aging,
+               case when k.is_only then k.of_all end, case when k.is_only is not true then n.limit_keys end,
                greatest(n.start_at, v_now) + t.max_duration
         from unnest(p_task, p_template, p_context, p_priority, p_identity, p_tags, p_correlation, p_parent_correlation,
                     p_initiator, p_source, p_reason, p_start_at, p_limit_keys)
                  as n (task_uuid, template_id, context, priority, identity, tags, correlation, parent_correlation,
                        initiator, source, reason, start_at, limit_keys)
         join tasker.templates t on t.template_id = n.template_id
+        cross join lateral (select n.limit_keys ->> '*' as of_all, n.limit_keys::jsonb - '*' = '{}' as is_only) k
         order by n.identity          -- two batches that share identities wait for each other in one direction only
         on conflict (identity_key) where identity_key is not null do nothing
         returning task_uuid, state, steps_active, rank, deadline_at
@@ -115,12 +117,8 @@ begin
 
     for v_change in
         with fresh as materialized (
-            select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, t.tags, ns.queue_sequence, k.ids,
-                   -- Mostly one key for all steps, which is made once; what is written for single steps is read for each.
-                   case when t.limit_keys ->> '*' is not null then array[t.limit_keys ->> '*'] end as keys_of_all,
-                   -- As long as that key alone: as hosts write it.
-                   case when length(t.limit_keys::text) is distinct from length(to_json(t.limit_keys ->> '*')::text) + 6
-                        then t.limit_keys end as keys_by_name
+            select t.task_uuid, t.namespace, t.rank, t.start_at, t.template_id, t.tags, t.limit_keys,
+                   ns.queue_sequence, k.ids
             from unnest(v_created) as c (task_uuid)
             join tasker.tasks t on t.task_uuid = c.task_uuid
             join tasker.namespaces ns on ns.name = t.namespace
@@ -130,8 +128,7 @@ begin
                 from tasker.template_steps where template_id = t.template_id) k
         ), planned as (
             select f.*, s.position, s.name, s.parents, s.children, s.reads, s.max_attempts, s.if_failed, s.priority, l.lane,
-                   case when f.keys_by_name is null then f.keys_of_all
-                        else tasker.step_limit_keys(f.keys_by_name, s.name) end as keys,
+                   case when f.limit_keys is not null then tasker.step_limit_keys(f.limit_keys, s.name) end as keys,
                    coalesce(v_take and s.parents = '{}' and f.namespace = any (p_namespaces)
                             and (f.start_at is null or f.start_at <= v_now)
                             and (l.lane is null or tasker.queue_fits(l.lane, p_worker_tags)), false) as taken
@@ -167,10 +164,12 @@ begin
                               else t.rank - m.priority * t.aging_us end) as inserted_rank,
                array_agg(m.lane) filter (where v_tagged) as inserted_lane,
                array_agg(m.step_uuid) filter (where m.taken) as taken,
-               array_agg(m.step_uuid) filter (where m.taken and (m.limit_keys is not null or v_fixed)) as asked,
-               array_agg(m.limit_keys[1]) filter (where m.taken and m.limit_keys is not null) as keys,
+               array_agg(m.step_uuid) filter (where m.taken and (v_fixed or m.limit_keys is not null or t.limit_key is not null)) as asked,
+               array_agg(coalesce(m.limit_keys[1], t.limit_key)) filter (
+                   where m.taken and (m.limit_keys is not null or t.limit_key is not null)) as keys,
                coalesce(bool_and(m.limit_keys[2] is null) filter (where m.taken), true) as are_single,
-               case when v_fixed or bool_or(m.limit_keys is not null) then (select array_agg(place) from told) end as told
+               case when v_fixed or bool_or(m.limit_keys is not null or t.limit_key is not null)
+                    then (select array_agg(place) from told) end as told
         from made m join tasker.tasks t on t.task_uuid = m.task_uuid
         where m.msg_id is not null
         group by t.namespace

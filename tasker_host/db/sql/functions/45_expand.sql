@@ -59,7 +59,7 @@ begin
         raise exception 'steps are added as {"steps": […], "links": […]}, found %: this worker is older than its database',
             left(p_expand::text, 80);
     end if;
-    select t.template_id, t.limit_keys, t.tags, t.former_steps into v_task from tasker.tasks t where t.task_uuid = p_task;
+    select t.template_id, t.limit_key, t.limit_keys, t.tags, t.former_steps into v_task from tasker.tasks t where t.task_uuid = p_task;
     select max(position), array_agg(distinct template_step) into v_base, v_names from tasker.steps where task_uuid = p_task;
     if v_task.former_steps is not null then
         v_base := greatest(v_base, (select max(f.value::int) from json_each_text(v_task.former_steps) f));
@@ -146,7 +146,8 @@ begin
     ), rule as materialized (
         select w.position as wanted, d.max_attempts, d.if_failed, d.priority, tasker.queue_lane(v_task.tags || d.tags) as lane,
                nullif(coalesce(tasker.step_limit_keys(v_task.limit_keys, w.name), '{}')
-                      || case when d.parallelism is not null then array['batch:' || p_step] else '{}' end, '{}') as limit_keys
+                      || case when d.parallelism is not null then array_remove(array[v_task.limit_key, 'batch:' || p_step], null)
+                              else '{}' end, '{}') as limit_keys
         from wanted w join tasker.template_rules d on d.template_id = v_task.template_id and d.name = w.name
     ), child as materialized (
         select e.parent, array_agg(e.child order by e.child) as uuids

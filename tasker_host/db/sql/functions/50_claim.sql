@@ -55,18 +55,19 @@ begin
         with moved as (
             update tasker.steps s
             set state = 'in_progress', state_since = p_now, attempts = s.attempts + 1, worker = p_worker
-            from unnest(v_messages, v_steps) as m (msg_id, step_uuid)
-            where s.step_uuid = m.step_uuid and s.state = 'enqueued' and s.msg_id = m.msg_id
-            returning s.step_uuid, s.task_uuid, s.attempts, s.msg_id, s.limit_keys
+            from unnest(v_messages, v_steps) as m (msg_id, step_uuid), tasker.tasks t
+            where s.step_uuid = m.step_uuid and s.state = 'enqueued' and s.msg_id = m.msg_id and t.task_uuid = s.task_uuid
+            returning s.step_uuid, s.task_uuid, s.attempts, s.msg_id,
+                      coalesce(tasker.keys_as_text(s.limit_keys), t.limit_key) as keyed
         ), told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'enqueued', 'in_progress', p_now, attempts, p_worker from moved
             returning ctid as place
         )
-        select array_agg(moved.step_uuid), array_agg(moved.msg_id), array_agg(moved.step_uuid) filter (where v_fixed or limit_keys is not null),
-               case when v_fixed or bool_or(limit_keys is not null) then (select array_agg(place) from told) end,
-               case when not v_fixed and bool_and(limit_keys[2] is null)
-                    then array_agg(limit_keys[1]) filter (where limit_keys is not null) end
+        select array_agg(moved.step_uuid), array_agg(moved.msg_id), array_agg(moved.step_uuid) filter (where v_fixed or keyed is not null),
+               case when v_fixed or bool_or(keyed is not null) then (select array_agg(place) from told) end,
+               case when not v_fixed and bool_and(keyed not like '{%')
+                    then array_agg(keyed) filter (where keyed is not null) end
         into steps, v_busy, v_fresh, v_told, v_keys from moved;
         v_stray := case when cardinality(v_busy) is distinct from cardinality(v_messages)
                         then array(select m from unnest(v_messages) m where m <> all (coalesce(v_busy, '{}'))) end;
@@ -75,7 +76,7 @@ begin
         -- Something came due: a lease whose worker is gone, a retry, a start. Tasks first, in uuid order, then steps.
         with task as (
             select t.task_uuid, t.state, t.on_failure, t.steps_total, t.steps_done + t.steps_forgiven as satisfied,
-                   t.steps_active, t.steps_retrying, t.steps_failed, t.rank, t.aging_us,
+                   t.steps_active, t.steps_retrying, t.steps_failed, t.rank, t.aging_us, t.limit_key is not null as is_keyed,
                    t.state in ('complete', 'error', 'cancelled', 'resolved_manually') as is_over
             from tasker.tasks t
             where t.task_uuid in (select s.task_uuid from tasker.steps s where s.step_uuid = any (v_steps))
@@ -91,7 +92,7 @@ begin
                    and tasker.others_serve(s, p_namespace, p_now)) is not true
             for no key update of s skip locked
         ), judged as (
-            select h.*, t.is_over,
+            select h.*, t.is_over, t.is_keyed,
                    case when t.is_over then 'cancelled'
                         when h.state = 'in_progress' and h.attempts >= h.max_attempts then 'error'
                         when t.state = 'paused' or not tasker.queue_fits(s.lane, p_tags) then 'enqueued'
@@ -110,7 +111,7 @@ begin
             from judged h
             where s.step_uuid = h.step_uuid
             returning s.step_uuid, s.task_uuid, h.state as was, s.state, s.attempts, h.msg_id, h.worker as old_worker, s.error,
-                      s.limit_keys, s.lane, s.priority, h.is_over, h.is_paused
+                      h.is_keyed or s.limit_keys is not null as is_keyed, s.lane, s.priority, h.is_over, h.is_paused
         ), told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker, error, reason)
             select task_uuid, step_uuid, was, state, p_now, attempts,
@@ -145,9 +146,9 @@ begin
         )
         select (select array_agg(step_uuid) from moved where state = 'in_progress'),
                (select array_agg(step_uuid) from moved
-                where state = 'in_progress' and was <> 'in_progress' and (limit_keys is not null or v_fixed)),
+                where state = 'in_progress' and was <> 'in_progress' and (is_keyed or v_fixed)),
                (select array_agg(place) from told),
-               (select bool_or(limit_keys is not null) from moved),
+               (select bool_or(is_keyed) from moved),
                (select array_agg(step_uuid) from moved where state = 'error'),
                (select array_agg(distinct task_uuid) from moved where state = 'error'),
                (select array_agg(step_uuid) from moved where was = 'in_progress' and state <> 'in_progress'),

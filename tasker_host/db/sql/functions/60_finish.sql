@@ -94,6 +94,10 @@ declare
     v_gone_keys text[] := '{}';  -- business keys (and batches) of the steps that give up their room
     v_new_keys text[] := '{}';   -- and of those that are taken
     v_are_single boolean := true;    -- whether none of the steps that go has several
+    v_gone_templates int[] := '{}';  -- where operators set limits: of which kind the steps are, by template and name in it
+    v_gone_names text[] := '{}';
+    v_new_templates int[] := '{}';
+    v_new_names text[] := '{}';
     v_gone uuid[];               -- steps that give up their room
     v_asked uuid[] := '{}';      -- of v_steps, those that may be limited: they ask for room
     v_told tid[];                -- rows of the history that may be theirs
@@ -146,7 +150,7 @@ begin
                 worker = case when o.kind = 'failed' and o.retry_after is not null and o.task_state <> 'paused'
                                    and not o.is_over then p_worker end
             from (
-                select o.*, t.namespace, t.rank, t.aging_us, t.state as task_state,
+                select o.*, t.template_id, t.namespace, t.rank, t.aging_us, t.limit_key, t.state as task_state,
                        t.state in ('complete', 'error', 'cancelled', 'resolved_manually') as is_over
                 from unnest(p_task, p_step, p_attempt, p_kind, p_value, p_took_ms, p_retry_after, p_metadata)
                     with ordinality
@@ -157,7 +161,7 @@ begin
             where s.step_uuid = o.step_uuid and (s.task_uuid = o.task_uuid) is true
               and s.state = 'in_progress' and s.worker = p_worker and s.attempts = o.attempt
             returning s.step_uuid, s.task_uuid, s.state, s.children, s.msg_id, s.if_failed, s.lane,
-                      tasker.keys_as_text(s.limit_keys) as keyed,
+                      coalesce(tasker.keys_as_text(s.limit_keys), o.limit_key) as keyed, o.limit_key, o.template_id, s.template_step,
                       o.attempt, o.kind, o.value, o.took_ms, o.metadata, o.position, o.namespace,
                       o.rank - coalesce(s.priority, 0) * o.aging_us as rank, o.rank as task_rank, o.aging_us, o.task_state
         ), told as (
@@ -168,16 +172,16 @@ begin
             from moved
         ), freed as (
             select child, count(*)::int as parents, min(m.namespace) as namespace, min(m.task_rank) as rank,
-                   min(m.aging_us) as aging_us
+                   min(m.aging_us) as aging_us, min(m.limit_key) as limit_key, min(m.template_id) as template_id
             from moved m cross join unnest(m.children) as child
             where m.state = 'complete' or (m.state = 'error' and m.if_failed = 'forgive') group by child
         ), successor as (
-            select step_uuid, waits_on, namespace, rank, lane,
+            select step_uuid, waits_on, namespace, rank, lane, limit_key, template_id,
                    is_ready and (v_first_rank is null or rank <= v_first_rank)
                        and count(*) filter (where is_ready) over (order by rank, position rows unbounded preceding) <= p_want
                        as taken
             from (
-                select c.step_uuid, c.waits_on - f.parents as waits_on, f.namespace, c.position, c.lane,
+                select c.step_uuid, c.waits_on - f.parents as waits_on, f.namespace, f.limit_key, f.template_id, c.position, c.lane,
                        f.rank - coalesce(c.priority, 0) * f.aging_us as rank,
                        c.waits_on = f.parents and (c.lane is null or tasker.queue_fits(c.lane, p_tags)) as is_ready
                 from freed f join tasker.steps c on c.step_uuid = f.child
@@ -194,7 +198,7 @@ begin
             from successor n join tasker.namespaces ns on ns.name = n.namespace
             where c.step_uuid = n.step_uuid
             returning c.step_uuid, c.task_uuid, c.state, c.attempts, c.msg_id, n.namespace, n.rank, n.taken, n.lane,
-                      tasker.keys_as_text(c.limit_keys) as keyed
+                      coalesce(tasker.keys_as_text(c.limit_keys), n.limit_key) as keyed, n.template_id, c.template_step
         ), child_told as (
             insert into tasker.step_history (task_uuid, step_uuid, from_state, to_state, at, attempt, worker)
             select task_uuid, step_uuid, 'pending', state, v_now, attempts, case when taken then p_worker end
@@ -236,11 +240,12 @@ begin
             select task_uuid, old_state, state, v_now from task_moved where old_state <> state
         ), message as (
             select namespace, msg_id, task_uuid, step_uuid, rank, lane,
-                   case when state in ('enqueued', 'waiting_for_retry') then 'keep' else 'delete' end as change, keyed
+                   case when state in ('enqueued', 'waiting_for_retry') then 'keep' else 'delete' end as change, keyed,
+                   template_id, template_step
             from moved
             union all
             select namespace, msg_id, task_uuid, step_uuid, rank, lane, case when taken then 'insert_taken' else 'insert' end,
-                   keyed
+                   keyed, template_id, template_step
             from child where state <> 'pending'
         )
         select namespace,
@@ -258,6 +263,10 @@ begin
                array_agg(keyed) filter (where keyed is not null and change in ('keep', 'delete')) as gone_keys,
                array_agg(keyed) filter (where keyed is not null and change = 'insert_taken') as new_keys,
                bool_and(keyed not like '{%') as are_single,
+               array_agg(template_id) filter (where v_fixed and change in ('keep', 'delete')) as gone_templates,
+               array_agg(template_step) filter (where v_fixed and change in ('keep', 'delete')) as gone_names,
+               array_agg(template_id) filter (where v_fixed and change = 'insert_taken') as new_templates,
+               array_agg(template_step) filter (where v_fixed and change = 'insert_taken') as new_names,
                case when v_fixed or bool_or(keyed is not null) then (select array_agg(place) from child_told) end as told,
                (select array_agg(position) from moved) as accepted,
                (select array_agg(task_uuid) from task_moved
@@ -272,6 +281,10 @@ begin
         v_ended := v_change.ended;
         v_gone_keys := v_gone_keys || v_change.gone_keys;
         v_new_keys := v_new_keys || v_change.new_keys;
+        v_gone_templates := v_gone_templates || v_change.gone_templates;
+        v_gone_names := v_gone_names || v_change.gone_names;
+        v_new_templates := v_new_templates || v_change.new_templates;
+        v_new_names := v_new_names || v_change.new_names;
         v_are_single := v_are_single and v_change.are_single;
         v_told := coalesce(v_change.told, v_told);
         v_namespaces := v_namespaces || v_change.namespace;
@@ -303,9 +316,12 @@ begin
         if v_steps <> '{}' then
             v_asked := case when v_fixed or cardinality(v_new_keys) = cardinality(v_steps) then v_steps else array(
                 select s.step_uuid from unnest(v_steps) with ordinality as u (step, position)
-                join tasker.steps s on s.step_uuid = u.step where s.limit_keys is not null order by u.position) end;
+                join tasker.steps s on s.step_uuid = u.step join tasker.tasks t on t.task_uuid = s.task_uuid
+                where s.limit_keys is not null or t.limit_key is not null order by u.position) end;
         end if;
-        if v_asked <> '{}' and tasker.limits_handed_on(v_gone, v_asked, v_gone_keys, v_new_keys, p_task, v_namespaces) then
+        if v_asked <> '{}' and tasker.limits_handed_on(
+            v_gone_keys, v_new_keys, v_gone_templates, v_gone_names, v_new_templates, v_new_names)
+        then
             v_asked := '{}';
         else
             v_back := tasker.limits_release(v_gone, v_now, null, case when not v_fixed and v_are_single then v_gone_keys end);
