@@ -45,6 +45,9 @@ _SERVER_GONE = (
 TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 """What says that nothing was done, and that the same call may succeed when made again."""
 
+_SESSION = {"default_transaction_isolation": "read committed"}
+"""Whatever the role or the database says: taking work beside others (`skip locked`, locks and then a look) needs it."""
+
 _REFUSED = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -110,7 +113,7 @@ class Database:
                 self.dsn,
                 timeout=self._connect_timeout_seconds,
                 statement_cache_size=self._statement_cache_size,
-                server_settings={"application_name": f"tasker {role}", **settings},
+                server_settings={"application_name": f"tasker {role}", **_SESSION, **settings},
             )
         except _REFUSED as error:
             raise DatabaseUnavailable(
@@ -151,7 +154,11 @@ class Database:
                 timeout=self._connect_timeout_seconds,
                 command_timeout=self._command_timeout_seconds,
                 statement_cache_size=self._statement_cache_size,
-                server_settings={"application_name": "tasker host", "idle_in_transaction_session_timeout": "60s"},
+                server_settings={
+                    "application_name": "tasker host",
+                    "idle_in_transaction_session_timeout": "60s",
+                    **_SESSION,
+                },
                 reset=_keep,
             )
 
