@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 MINIMUM_VERSION = 15
 
+CANNOT_WRITE = (asyncpg.ReadOnlySQLTransactionError, asyncpg.DiskFullError)
+"""Of a server that answers: one that a failover made a standby may keep its connections, and takes no more writes."""
+
 CONNECTION_LOST = (
+    *CANNOT_WRITE,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a connection that was cut in mid-sentence
@@ -204,6 +208,13 @@ class Database:
         except (*_SERVER_GONE, _NoAnswer) as error:
             self.breaker.failed(call)
             raise self._lost(error) from error
+        except CANNOT_WRITE as error:
+            self.breaker.failed(call)
+            connection.terminate()
+            raise DatabaseUnavailable(
+                f"the database {shown(self.dsn)} takes no writes: {error}; is it a standby,"
+                " is default_transaction_read_only set, is the disk full?"
+            ) from error
         except asyncpg.PostgresError as error:
             self.breaker.succeeded(call)  # the server answered
             if isinstance(error, asyncpg.IdleInTransactionSessionTimeoutError):

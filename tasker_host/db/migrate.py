@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 from pgmq import get_embedded_install_sql, get_embedded_sql_version
 
-from tasker_host.db.database import CONNECTION_LOST, Database, dropped
+from tasker_host.db.database import CANNOT_WRITE, CONNECTION_LOST, Database, dropped
 from tasker_host.db.dsn import shown
 from tasker_host.db.sqlfiles import folder
 from tasker_host.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
@@ -143,10 +143,12 @@ def _told(database: Database) -> Iterator[None]:
     where = shown(database.dsn)
     try:
         yield
+    except CANNOT_WRITE as error:
+        raise _rolled_back(where, error) from error
     except CONNECTION_LOST as error:
         raise DatabaseUnavailable(
-            f"the connection to the database {where} was lost while its schema was looked at or migrated; a migration"
-            " is done as a whole or not at all: try again"
+            f"the connection to the database {where} was lost while its schema was looked at or migrated:"
+            f" {str(error) or type(error).__name__}; a migration is done as a whole or not at all: try again"
         ) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseError(
@@ -159,9 +161,11 @@ def _told(database: Database) -> Iterator[None]:
             " holds a lock on its tables: see pg_stat_activity, and try again"
         ) from error
     except asyncpg.PostgresError as error:
-        raise DatabaseError(
-            f"the migration of the database {where} failed and was rolled back as a whole: {error}"
-        ) from error
+        raise _rolled_back(where, error) from error
+
+
+def _rolled_back(where: str, error: Exception) -> DatabaseError:
+    return DatabaseError(f"the migration of the database {where} failed and was rolled back as a whole: {error}")
 
 
 async def _known(connection: Connection) -> dict[int, tuple[str, str]]:

@@ -172,7 +172,7 @@ class Consumer:
             return
         try:
             found = await self._read(want)
-        except (DatabaseUnavailable, *TRANSIENT, *CONNECTION_LOST) as error:
+        except (DatabaseUnavailable, asyncpg.QueryCanceledError, *TRANSIENT, *CONNECTION_LOST) as error:
             log.warning("events not read", queue=self.queue, error=str(error) or type(error).__name__)
             await self._disconnect()
             await asyncio.sleep(RECONNECT_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret
