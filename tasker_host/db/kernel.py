@@ -228,7 +228,7 @@ async def steps_finish(
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...] | None]:
-    """Parallel arrays of these rows; None for one that holds nothing, which would take nearly as long to send as values."""
+    """Parallel arrays of these rows; None for one that holds nothing, which would take as long to send as values."""
     columns = zip(*rows, strict=True)
     return [None if column.count(None) == len(column) else column for column in columns]
 
