@@ -20,12 +20,12 @@ $$;
 create or replace function tasker.queue_count(p_queue text) returns bigint
 language plpgsql stable as $$
 declare
-    v_count bigint := 0;
+    v_count bigint;
 begin
-    if to_regclass(format('pgmq.%I', 'q_' || p_queue)) is not null then
-        execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_count;
-    end if;
+    execute format('select count(*) from pgmq.%I', 'q_' || p_queue) into v_count;
     return v_count;
+exception when undefined_table then
+    return 0;
 end
 $$;
 
@@ -38,13 +38,13 @@ declare
     v_waiting record;
 begin
     for v_relay in select * from tasker.relays order by name loop
-        if to_regclass(format('pgmq.%I', 'q_' || v_relay.name || '_relay')) is null then
-            -- Somebody dropped it. It is made anew for the next event.
-            select 0 as events, null::timestamptz as oldest, 0 as begun into v_waiting;
-        else
+        begin
             execute format('select count(*) as events, min(enqueued_at) as oldest, count(*) filter (where read_ct > 0) as begun
                             from pgmq.%I', 'q_' || v_relay.name || '_relay') into v_waiting;
-        end if;
+        exception when undefined_table then
+            -- Somebody dropped it, and it is made anew for the next event; or the relay is just being removed.
+            select 0 as events, null::timestamptz as oldest, 0 as begun into v_waiting;
+        end;
         return next json_build_object(
             'relay', v_relay.name, 'plugin', v_relay.plugin, 'events', v_relay.events, 'namespaces', v_relay.namespaces,
             'ordered_by', v_relay.ordered_by,
