@@ -81,10 +81,12 @@ async def test_dead_events_come_back_with_the_key_that_their_relay_orders_by_now
 
 @pytest.mark.parametrize("dropped", ["erp_relay", "erp_relay_dead"])
 async def test_a_queue_of_a_relay_that_somebody_dropped_is_an_empty_one(tests, dropped):
+    await relay_register(tests, "crm", plugin="p", events=["#"], namespaces=[], ordered_by=None)
     await relay(tests)
     await send(tests, event())
     await tests.fetch("select pgmq.drop_queue($1)", dropped)
-    (stats,) = await relays_stats(tests)
+    other, stats = await relays_stats(tests)
+    assert (other["waiting"], other["dead_kept"]) == (1, 0)
     assert (stats["waiting"], stats["dead_kept"]) == ((0, 0) if dropped == "erp_relay" else (1, 0))
     assert await replay(tests, "dead", dry=True) == 0
     await relay_remove(tests, "erp", force=True)

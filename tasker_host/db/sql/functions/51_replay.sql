@@ -43,7 +43,7 @@ begin
                             from pgmq.%I', 'q_' || v_relay.name || '_relay') into v_waiting;
         exception when undefined_table then
             -- Somebody dropped it, and it is made anew for the next event; or the relay is just being removed.
-            select 0 as events, null::timestamptz as oldest, 0 as begun into v_waiting;
+            select 0::bigint as events, null::timestamptz as oldest, 0::bigint as begun into v_waiting;
         end;
         return next json_build_object(
             'relay', v_relay.name, 'plugin', v_relay.plugin, 'events', v_relay.events, 'namespaces', v_relay.namespaces,
