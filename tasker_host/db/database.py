@@ -49,8 +49,13 @@ _SERVER_GONE = (
 TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 """What says that nothing was done, and that the same call may succeed when made again."""
 
-_SESSION = {"default_transaction_isolation": "read committed"}
-"""Whatever the role or the database says: taking work beside others (`skip locked`, locks and then a look) needs it."""
+_SESSION = {
+    # Taking work beside others (`skip locked`, locks and then a look) needs it.
+    "default_transaction_isolation": "read committed",
+    # A backslash in SQL is one.
+    "standard_conforming_strings": "on",
+}
+"""Whatever the role or the database says."""
 
 _REFUSED = (
     asyncpg.InvalidAuthorizationSpecificationError,

@@ -110,12 +110,25 @@ async def migrate(database: Database) -> tuple[str, ...]:
         with _told(database):
             async with connection.transaction():
                 await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
-                pending = _pending(await _known(connection))
+                known = await _known(connection)
+                if not known:
+                    await _check_encoding(database, connection)
+                pending = _pending(known)
                 if pending:
                     await _apply(connection, pending)
                 return tuple(migration.name for migration in pending)
     finally:
         await dropped(connection)
+
+
+async def _check_encoding(database: Database, connection: Connection) -> None:
+    """Raises DatabaseError where a value that a handler returns may have no form: it could not be stored later."""
+    encoding = await connection.fetchval("select current_setting('server_encoding')")
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"the database {shown(database.dsn)} has the encoding {encoding}, which cannot hold every text: make one"
+            " with `create database … encoding 'UTF8' template template0`"
+        )
 
 
 async def _apply(connection: Connection, pending: list[Migration]) -> None:
