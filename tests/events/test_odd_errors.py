@@ -27,6 +27,7 @@ class Stranger(BaseException):
         (Unprintable(), "Unprintable: (which cannot be shown) (attempt 1 of 1)"),
         (Stranger("stop"), "Stranger: stop (attempt 1 of 1)"),
         (TargetGone("gone\x00"), r"gone\0"),
+        (RetryableError("later", retry_after=10**400), "later (attempt 1 of 1)"),
     ],
 )
 async def test_an_error_that_the_database_cannot_hold_as_it_is_gives_the_event_up_all_the_same(bound, raised, told):
