@@ -1,0 +1,74 @@
+"""A database that is there and cannot: what has ended is kept until it can be stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasker_host import step_handler
+from tasker_host.db.database import Database
+from tasker_host.errors import DatabaseUnavailable
+from tests.support import chain, ended, plugin, running_host, submit
+
+# A sequence counts although the statement is rolled back. What is sabotaged is the end of a step, not its claim.
+REFUSALS = """
+    create sequence public.refusals;
+    create function public.refuse() returns trigger language plpgsql as $$ begin
+        if nextval('public.refusals') <= {times} then raise exception 'no room' using errcode = '{sqlstate}'; end if;
+        return new;
+    end $$;
+    create trigger refuse before update on tasker.steps for each row
+    when (new.state in ('complete', 'error') and new.name = '{step}') execute function public.refuse();
+"""
+
+
+@pytest.mark.parametrize(
+    "sqlstate",
+    [
+        pytest.param("53100", id="disk full"),
+        pytest.param("53200", id="out of memory"),
+        pytest.param("57014", id="statement cancelled"),
+        pytest.param("58030", id="input or output failed"),
+        pytest.param("25006", id="read only"),
+        pytest.param("42501", id="forbidden"),
+    ],
+)
+async def test_what_a_handler_came_to_is_stored_once_the_database_can(dsn, database, sqlstate):
+    runs: list[int] = []
+
+    @step_handler("once")
+    async def once() -> str:
+        runs.append(1)
+        return "done"
+
+    async with running_host(dsn, plugin([once], [chain("one", "once", max_attempts=1)])) as host:
+        async with database.acquire() as connection:
+            await connection.execute(REFUSALS.format(times=2, sqlstate=sqlstate, step="once"))
+        (row,) = await ended(host, await submit(host, "one"))
+    assert (row["status"], row["steps"][0]["result"], row["steps"][0]["attempts"]) == ("complete", "done", 1)
+    assert len(runs) == 1
+
+
+async def test_one_outcome_that_is_refused_in_every_form_holds_back_no_other(dsn, database):
+    @step_handler("bad")
+    async def bad() -> str:
+        return "bad"
+
+    @step_handler("good")
+    async def good() -> str:
+        return "good"
+
+    templates = [chain("bad", "bad"), chain("good", "good")]
+    async with running_host(dsn, plugin([bad, good], templates)) as host:
+        async with database.acquire() as connection:
+            await connection.execute(REFUSALS.format(times=1_000_000, sqlstate="P0001", step="bad"))
+        await submit(host, "bad")
+        rows: list[Any] = await ended(host, *[await submit(host, "good", {"number": n}) for n in range(5)])
+        assert [row["status"] for row in rows] == ["complete"] * 5
+
+
+async def test_who_asks_through_the_pool_is_told_that_the_database_cannot_now(database: Database):
+    with pytest.raises(DatabaseUnavailable, match="cannot do this now, and nothing was done: canceling statement"):
+        await database.fetch("select pg_cancel_backend(pg_backend_pid()), pg_sleep(5)")
+    assert await database.fetchval("select 1") == 1
