@@ -104,16 +104,16 @@ class Calls:
                 return None, outcomes
             except asyncpg.PostgresError as error:
                 if not outcomes:
-                    raise
+                    await self._refused(error)
+                    return None, []
                 log.warning("batch refused, reporting one by one", outcomes=len(outcomes), error=str(error))
                 return await self._one_by_one(outcomes)
 
     async def checkpoint(self, saved: Sequence[tuple[Claimed, str]]) -> set[UUID] | None:
         """Saves how far steps have come; those of them that are still ours, None: not now."""
-        cut = [Checkpointed(s.namespace, s.step_uuid, s.attempt, s.msg_id, value) for s, value in saved]
         async with self._calling:
             try:
-                return await steps_checkpoint(await self._connected(), self._id, cut, lease=self._options.lease)
+                return await self._save(saved)
             except (DatabaseUnavailable, *CONNECTION_LOST) as error:
                 await self._disconnected(error)
                 return None
@@ -122,6 +122,19 @@ class Calls:
             except _UNABLE as error:
                 await self._refused(error)
                 return None
+
+    async def _save(self, saved: Sequence[tuple[Claimed, str]]) -> set[UUID]:
+        """One that the database refuses is left to its lease, and holds back no other."""
+        cut = [Checkpointed(s.namespace, s.step_uuid, s.attempt, s.msg_id, value) for s, value in saved]
+        try:
+            return await steps_checkpoint(await self._connected(), self._id, cut, lease=self._options.lease)
+        except asyncpg.PostgresError as error:
+            if isinstance(error, (*CONNECTION_LOST, *TRANSIENT, *_UNABLE)):
+                raise
+            if len(saved) > 1:
+                return set().union(*[await self._save([one]) for one in saved])
+            log.error("checkpoint cannot be stored", step=str(saved[0][0].step_uuid), error=str(error))
+            return set()
 
     async def renew(self, held: Sequence[Claimed]) -> Sequence[UUID] | None:
         """Renews the leases of what is held; those that are no longer ours, None: not now."""

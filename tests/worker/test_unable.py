@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasker_host import step_handler
+from tasker_host import Checkpoint, StepContext, step_handler
 from tasker_host.db.database import Database
 from tasker_host.errors import DatabaseUnavailable
 from tests.support import chain, ended, plugin, running_host, submit
@@ -72,3 +72,42 @@ async def test_who_asks_through_the_pool_is_told_that_the_database_cannot_now(da
     with pytest.raises(DatabaseUnavailable, match="cannot do this now, and nothing was done: canceling statement"):
         await database.fetch("select pg_cancel_backend(pg_backend_pid()), pg_sleep(5)")
     assert await database.fetchval("select 1") == 1
+
+
+async def test_a_checkpoint_that_cannot_be_stored_fails_its_step_and_costs_nobody_else_anything(dsn):
+    @step_handler("nul")
+    async def nul() -> Checkpoint:
+        return Checkpoint({"at": "a\x00b"}, items_processed=1)
+
+    @step_handler("slash")
+    async def slash(context: StepContext) -> Any:
+        return context.checkpoint["cursor"] if context.checkpoint else Checkpoint("a\\u0000", items_processed=1)
+
+    templates = [chain("nul", "nul"), chain("slash", "slash", max_attempts=1)]
+    async with running_host(dsn, plugin([nul, slash], templates)) as host:
+        bad, good = await ended(host, await submit(host, "nul"), await submit(host, "slash"))
+    assert bad["steps"][0]["error"]["error_code"] == "CHECKPOINT_INVALID"
+    assert "with the character U+0000, which cannot be stored" in bad["steps"][0]["error"]["message"]
+    assert bad["steps"][0]["attempts"] == 1
+    assert (good["status"], good["steps"][0]["result"], good["steps"][0]["attempts"]) == ("complete", "a\\u0000", 1)
+
+
+async def test_of_checkpoints_that_are_refused_the_others_are_saved(dsn, database):
+    @step_handler("bad")
+    async def bad(context: StepContext) -> Any:
+        return "bad" if context.checkpoint else Checkpoint("here", items_processed=1)
+
+    @step_handler("good")
+    async def good(context: StepContext) -> Any:
+        return "good" if context.checkpoint else Checkpoint("here", items_processed=1)
+
+    async with running_host(dsn, plugin([bad, good], [chain("bad", "bad"), chain("good", "good")])) as host:
+        async with database.acquire() as connection:
+            await connection.execute(
+                REFUSALS.format(times=1_000_000, sqlstate="P0001", step="bad").replace(
+                    "new.state in ('complete', 'error')", "new.checkpoint is not null"
+                )
+            )
+        await submit(host, "bad")
+        rows = await ended(host, *[await submit(host, "good", {"number": n}) for n in range(5)])
+    assert [(row["status"], row["steps"][0]["attempts"]) for row in rows] == [("complete", 1)] * 5
