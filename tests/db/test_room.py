@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from tasker_host.db.operate import tasks_operate
+from tasker_host.errors import DatabaseUnavailable
 from tests.db.conftest import LEASE, done
 from tests.db.test_limits import ONE, parked, running
 
@@ -73,3 +77,50 @@ async def test_a_step_decided_by_hand_is_a_parent_of_what_lists_it_only_once(ker
         task,
     )
     assert [tuple(row) for row in rows] == [("decide", 0, 1), ("x", 1, 0)]
+
+
+async def test_what_ended_while_a_limit_was_made_is_not_counted_for_ever(new_kernel):
+    kernel, operator = await new_kernel(), await new_kernel()
+    await kernel.clock(NOW)
+    await operator.clock(NOW)
+    await kernel.submit(await kernel.template(ONE), 2)
+    step, other = (await kernel.claim()).steps
+    transaction = kernel.connection.transaction()
+    await transaction.start()
+    await kernel.finish(done(step))
+    # It does not see that this one ends, which does not see the limit.
+    await operator.limit("namespace:tests", 5)
+    await transaction.commit()
+    await kernel.connection.execute("select tasker.limits_offer()")
+    assert await running(kernel, "namespace:tests") == 2
+    await kernel.clock(NOW + 6 * SECOND)
+    await kernel.connection.execute("select tasker.limits_offer()")
+    assert await running(kernel, "namespace:tests") == 1
+    await kernel.finish(done(other))
+    assert await running(kernel, "namespace:tests") == 0
+    assert await kernel.connection.fetchval("select count(*) from tasker.recounts") == 0
+
+
+DEADLOCKS = """
+    create sequence public.deadlocks;
+    create function public.deadlock() returns trigger language plpgsql as $$ begin
+        if nextval('public.deadlocks') > {times} then return new; end if;
+        raise exception 'deadlock detected' using errcode = '40P01';
+    end $$;
+    create trigger deadlock before update on tasker.tasks for each row execute function public.deadlock();
+"""
+
+
+async def test_an_operator_who_stood_in_a_workers_way_is_served_all_the_same(kernel, database):
+    (task,), _ = await kernel.submit(await kernel.template(ONE))
+    await kernel.connection.execute(DEADLOCKS.format(times=2))
+    (done_,) = await tasks_operate(database, "pause", [task], actor="ada", reason="why")
+    assert (done_.from_state, done_.to_state, done_.refused) == ("steps_in_process", "paused", None)
+
+
+async def test_an_operator_who_always_stands_in_the_way_is_told_so(kernel, database):
+    (task,), _ = await kernel.submit(await kernel.template(ONE))
+    await kernel.connection.execute(DEADLOCKS.format(times=1_000_000))
+    with pytest.raises(DatabaseUnavailable, match="others were in the way 5 times, and nothing was changed; try again"):
+        await tasks_operate(database, "pause", [task], actor="ada", reason="why")
+    assert await kernel.state(task) == "steps_in_process"

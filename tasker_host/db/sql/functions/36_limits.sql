@@ -500,6 +500,12 @@ declare
     v_key record;
     v_namespaces text[] := '{}';
 begin
+    -- Whoever was under way when a limit was changed has ended by now; what these did not count is counted.
+    delete from tasker.recounts
+    where after < pg_snapshot_xmin(pg_current_snapshot()) and at < tasker.now() - interval '5 seconds';
+    if found then
+        perform tasker.limits_recount();
+    end if;
     for v_key in
         select l.key, coalesce(l.max_running, first.own_max) - l.running as room
         from (select key from tasker.limits where key in (select distinct key from tasker.parked)
@@ -576,6 +582,7 @@ begin
                                             'resumed', v_was.paused and not v_paused),
             p_actor, p_reason);
     perform tasker.limits_recount();
+    insert into tasker.recounts (after, at) values (pg_current_xact_id(), v_now);
     -- Turns that were given at another pace are given anew; what is paused asks for one when it is resumed.
     for v_namespace in select name from tasker.namespaces order by name loop
         execute format($q$
