@@ -81,6 +81,8 @@ class Calls:
                 yield await self._connected()
             except CONNECTION_LOST as error:
                 raise DatabaseUnavailable(f"the connection to the database was lost: {error}") from error
+            except UNABLE as error:
+                raise DatabaseUnavailable(f"the database cannot do this now, and nothing was done: {error}") from error
 
     def close(self) -> None:
         if self._connection is not None:

@@ -111,3 +111,27 @@ async def test_of_checkpoints_that_are_refused_the_others_are_saved(dsn, databas
         await submit(host, "bad")
         rows = await ended(host, *[await submit(host, "good", {"number": n}) for n in range(5)])
     assert [(row["status"], row["steps"][0]["attempts"]) for row in rows] == [("complete", 1)] * 5
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "told"),
+    [("53100", "cannot do this now, and nothing was done: no room"), ("40P01", "and no task was made; submit again")],
+)
+@pytest.mark.parametrize("worker", [True, False])
+async def test_who_submits_is_told_that_the_database_cannot_now(dsn, database, worker, sqlstate, told):
+    @step_handler("once")
+    async def once() -> str:
+        return "done"
+
+    async with running_host(dsn, plugin([once], [chain("one", "once")]), worker=worker) as host:
+        async with database.acquire() as connection:
+            await connection.execute(
+                "create function public.refuse() returns trigger language plpgsql as $$ begin"
+                f" raise exception 'no room' using errcode = '{sqlstate}'; end $$;"
+                "create trigger refuse before insert on tasker.tasks for each row execute function public.refuse()"
+            )
+        with pytest.raises(DatabaseUnavailable, match=told):
+            await submit(host, "one")
+        async with database.acquire() as connection:
+            await connection.execute("drop function public.refuse() cascade")
+        await submit(host, "one")
