@@ -49,6 +49,14 @@ _SERVER_GONE = (
 TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 """What says that nothing was done, and that the same call may succeed when made again."""
 
+UNABLE = (
+    asyncpg.InsufficientResourcesError,  # no room on the disk, no memory
+    asyncpg.OperatorInterventionError,  # a statement that was cancelled, by its timeout or by somebody
+    asyncpg.PostgresSystemError,
+    asyncpg.InvalidTransactionStateError,  # a server that only reads, or cut the transaction short
+)
+"""What says that nothing was done, and that what was asked is not at fault: the server may do it later."""
+
 _SESSION = {
     # Taking work beside others (`skip locked`, locks and then a look) needs it.
     "default_transaction_isolation": "read committed",
@@ -224,6 +232,10 @@ class Database:
             self.breaker.succeeded(call)  # the server answered
             if isinstance(error, asyncpg.IdleInTransactionSessionTimeoutError):
                 raise self._lost(error) from error
+            if isinstance(error, UNABLE):
+                raise DatabaseUnavailable(
+                    f"the database {shown(self.dsn)} cannot do this now, and nothing was done: {error}"
+                ) from error
             raise
         except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
             # The same errors come of wrong usage, and of other things that the borrower does.

@@ -9,12 +9,16 @@ from uuid import UUID
 
 import orjson
 
-from tasker_host.db.database import Database
+from tasker_host.db.database import TRANSIENT, Database
 from tasker_host.db.sqlfiles import query
+from tasker_host.errors import DatabaseUnavailable
 
 TaskAction = Literal["cancel", "pause", "resume", "resolve_manually", "rerun"]
 StepAction = Literal["reset_for_retry", "resolve_manually", "complete_manually"]
 Refused = Literal["not_found", "illegal", "running", "no_such_step", "task_over", "decided"]
+
+MOST_TRIES = 5
+"""Of a call that was chosen to end a deadlock with what workers do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,8 @@ async def tasks_operate(
     options: Mapping[str, Any] | None = None,
 ) -> list[Operated]:
     """Change tasks; in the order given. SQL: `functions/65_operate.sql`."""
-    rows = await database.fetch(
+    rows = await _fetch(
+        database,
         "select task_uuid, task_uuid, from_state, to_state, refused, work_for"
         " from tasker.tasks_operate($1, $2, $3, $4, $5)",
         action,
@@ -64,7 +69,8 @@ async def steps_operate(
 ) -> list[Operated]:
     """Change steps; `value` is the JSON text that `complete_manually` gives them, `expand` the steps that the only one
     adds by that. SQL: `functions/65_operate.sql`."""
-    rows = await database.fetch(
+    rows = await _fetch(
+        database,
         "select step_uuid, task_uuid, from_state, to_state, refused, work_for"
         " from tasker.steps_operate($1, $2, $3, $4, $5, $6)",
         action,
@@ -98,23 +104,37 @@ async def limit_set(
 
     SQL: `functions/36_limits.sql`.
     """
-    return list(
-        await database.fetchval(
-            "select tasker.limit_set($1, $2, $3, $4, $5, $6, $7)",
-            key,
-            max_running,
-            per_second,
-            burst,
-            paused,
-            actor,
-            reason,
-        )
+    rows = await _fetch(
+        database,
+        "select tasker.limit_set($1, $2, $3, $4, $5, $6, $7)",
+        key,
+        max_running,
+        per_second,
+        burst,
+        paused,
+        actor,
+        reason,
     )
+    return list(rows[0][0])
 
 
 async def limit_pause(database: Database, key: str, *, paused: bool, actor: str, reason: str) -> list[str]:
     """Pause or resume a key, whatever else its limit says; the namespaces that got work by it."""
-    return list(await database.fetchval("select tasker.limit_pause($1, $2, $3, $4)", key, paused, actor, reason))
+    rows = await _fetch(database, "select tasker.limit_pause($1, $2, $3, $4)", key, paused, actor, reason)
+    return list(rows[0][0])
+
+
+async def _fetch(database: Database, sql: str, *arguments: Any) -> list[Any]:
+    """One statement, made again when it and what workers do stood in each other's way. Raises DatabaseUnavailable."""
+    for tries_left in reversed(range(MOST_TRIES)):
+        try:
+            return await database.fetch(sql, *arguments)
+        except TRANSIENT as error:
+            if not tries_left:
+                raise DatabaseUnavailable(
+                    f"others were in the way {MOST_TRIES} times, and nothing was changed; try again: {error}"
+                ) from error
+    raise AssertionError
 
 
 def _operated(row: Any) -> Operated:

@@ -15,7 +15,7 @@ import asyncpg
 from tasker_host.db.database import TRANSIENT
 from tasker_host.db.kernel import Claimed, NewTask, Taker, tasks_submit
 from tasker_host.domain.request import TaskRequest
-from tasker_host.errors import DatabaseError, InvalidRequest, TaskerError
+from tasker_host.errors import DatabaseError, DatabaseUnavailable, InvalidRequest, TaskerError
 from tasker_host.orchestration.catalog import Entry
 from tasker_host.orchestration.check import Checks, SubmitOptions, exists
 
@@ -172,10 +172,12 @@ class Submissions:
                 async with self._runner.connection(len(batch)) as connection:
                     await self._write_batch(connection, batch)
                 return
-            except TRANSIENT:
+            except TRANSIENT as error:
                 # Two hosts that write the same identities in another order: one of them is told to come again.
                 if not tries_left:
-                    raise
+                    raise DatabaseUnavailable(
+                        f"others were in the way {MOST_TRIES} times, and no task was made; submit again: {error}"
+                    ) from error
 
     async def _write_batch(self, connection: Connection, batch: list[_Waiting]) -> None:
         first_steps: Counter[str] = Counter()

@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, Database
+from tasker_host.db.database import CANNOT_WRITE, CONNECTION_LOST, TRANSIENT, UNABLE, Database
 from tasker_host.db.kernel import (
     Checkpointed,
     Claimed,
@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 log = structlog.get_logger("tasker.worker")
+
+MOST_PAUSE_SECONDS = 2.0
+
+_UNABLE = (*UNABLE, asyncpg.SyntaxOrAccessError)
+"""No outcome brings these about: the server cannot, or what it is asked by is missing there or forbidden to us."""
 
 
 class Calls:
@@ -62,6 +67,7 @@ class Calls:
         self._instead = instead
         self._connection: Connection | None = None
         self._calling = asyncio.Lock()
+        self._unable = 0  # calls in a row that the server could not carry out
 
     @property
     def are_busy(self) -> bool:
@@ -75,6 +81,8 @@ class Calls:
                 yield await self._connected()
             except CONNECTION_LOST as error:
                 raise DatabaseUnavailable(f"the connection to the database was lost: {error}") from error
+            except UNABLE as error:
+                raise DatabaseUnavailable(f"the database cannot do this now, and nothing was done: {error}") from error
 
     def close(self) -> None:
         if self._connection is not None:
@@ -85,29 +93,50 @@ class Calls:
         """One round trip: reports `outcomes`, takes up to `want` steps. None, and what is left to report: not now."""
         async with self._calling:
             try:
-                return await self._finish_or_claim(await self._connected(), outcomes, want, look=look), []
+                taken = await self._finish_or_claim(await self._connected(), outcomes, want, look=look)
+                self._unable = 0
+                return taken, []
             except (DatabaseUnavailable, *CONNECTION_LOST) as error:
                 await self._disconnected(error)
                 return None, outcomes
             except TRANSIENT:
                 return None, outcomes
+            except _UNABLE as error:
+                await self._refused(error)
+                return None, outcomes
             except asyncpg.PostgresError as error:
                 if not outcomes:
-                    raise
+                    await self._refused(error)
+                    return None, []
                 log.warning("batch refused, reporting one by one", outcomes=len(outcomes), error=str(error))
                 return await self._one_by_one(outcomes)
 
     async def checkpoint(self, saved: Sequence[tuple[Claimed, str]]) -> set[UUID] | None:
         """Saves how far steps have come; those of them that are still ours, None: not now."""
-        cut = [Checkpointed(s.namespace, s.step_uuid, s.attempt, s.msg_id, value) for s, value in saved]
         async with self._calling:
             try:
-                return await steps_checkpoint(await self._connected(), self._id, cut, lease=self._options.lease)
+                return await self._save(saved)
             except (DatabaseUnavailable, *CONNECTION_LOST) as error:
                 await self._disconnected(error)
                 return None
             except TRANSIENT:
                 return None
+            except _UNABLE as error:
+                await self._refused(error)
+                return None
+
+    async def _save(self, saved: Sequence[tuple[Claimed, str]]) -> set[UUID]:
+        """One that the database refuses is left to its lease, and holds back no other."""
+        cut = [Checkpointed(s.namespace, s.step_uuid, s.attempt, s.msg_id, value) for s, value in saved]
+        try:
+            return await steps_checkpoint(await self._connected(), self._id, cut, lease=self._options.lease)
+        except asyncpg.PostgresError as error:
+            if isinstance(error, (*CONNECTION_LOST, *TRANSIENT, *_UNABLE)):
+                raise
+            if len(saved) > 1:
+                return set().union(*[await self._save([one]) for one in saved])
+            log.error("checkpoint cannot be stored", step=str(saved[0][0].step_uuid), error=str(error))
+            return set()
 
     async def renew(self, held: Sequence[Claimed]) -> Sequence[UUID] | None:
         """Renews the leases of what is held; those that are no longer ours, None: not now."""
@@ -118,6 +147,9 @@ class Calls:
                 await self._disconnected(error)
                 return None
             except TRANSIENT:
+                return None
+            except _UNABLE as error:
+                await self._refused(error)
                 return None
 
     async def _finish_or_claim(
@@ -144,6 +176,16 @@ class Calls:
                 break
             except TRANSIENT:
                 break
+            except _UNABLE as error:
+                await self._refused(error)
+                break
+            except asyncpg.PostgresError as error:
+                # Neither it nor its failure: what is left of it is its lease. The others go on.
+                log.error("outcome cannot be stored", step=str(outcomes[0].step_uuid), error=str(error))
+                superseded.append(outcomes[0].step_uuid)
+                outcomes = outcomes[1:]
+                continue
+            self._unable = 0
             ended += taken.ended
             superseded += taken.superseded
             final += taken.final
@@ -158,7 +200,7 @@ class Calls:
         try:
             return await steps_finish(connection, self._id, [outcome], [], want=0, lease=lease)
         except asyncpg.PostgresError as error:
-            if isinstance(error, (*CONNECTION_LOST, *TRANSIENT)):
+            if isinstance(error, (*CONNECTION_LOST, *TRANSIENT, *_UNABLE)):
                 raise
             refused = Failed(f"the outcome could not be stored: {error}", "permanent_error", retryable=False)
             instead = await self._instead(outcome, refused)
@@ -174,6 +216,9 @@ class Calls:
         return self._connection
 
     async def _disconnected(self, error: BaseException) -> None:
+        if isinstance(error, CANNOT_WRITE):
+            await self._refused(error)
+            return
         if self.connected or self._connection is None:
             log.warning("database lost, reconnecting", worker=self._id, error=str(error) or type(error).__name__)
         self.connected = False
@@ -181,3 +226,14 @@ class Calls:
             self._connection.terminate()
             self._connection = None
         await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter, not a secret
+
+    async def _refused(self, error: asyncpg.PostgresError) -> None:
+        """The server is there, and cannot: asked again later, and later still while that goes on."""
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._connection is not None:
+            # Another connection may lead to the server that has taken over.
+            self._connection.terminate()
+            self._connection = None
+        pause = min(MOST_PAUSE_SECONDS, 0.25 * 2**self._unable)
+        self._unable = min(self._unable + 1, 10)
+        log.warning("the database cannot, asking again", worker=self._id, error=str(error), pause_seconds=pause)
+        await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret

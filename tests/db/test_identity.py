@@ -87,6 +87,12 @@ async def test_both_write_what_is_expected(connection, written, expected):
     assert canonical_json(loads(written)) == expected
 
 
+@pytest.mark.parametrize("digits", [-15, 0, 3])
+async def test_the_session_has_no_say_in_how_many_digits_an_identity_has(connection, digits):
+    await connection.execute(f"set extra_float_digits = {digits}")
+    assert await canonical(connection, "[1000000.000001, 0.1, 5e-324]") == "[1000000.000001,0.1,5e-324]"
+
+
 @often
 @given(context=st.dictionaries(text, values, max_size=4), key=st.none() | text.filter(bool))
 async def test_sql_and_python_make_the_same_identity(connection, context, key):

@@ -500,6 +500,12 @@ declare
     v_key record;
     v_namespaces text[] := '{}';
 begin
+    -- Whoever was under way when a limit was changed has ended by now; what these did not count is counted.
+    delete from tasker.recounts
+    where after < pg_snapshot_xmin(pg_current_snapshot()) and at < tasker.now() - interval '5 seconds';
+    if found then
+        perform tasker.limits_recount();
+    end if;
     for v_key in
         select l.key, coalesce(l.max_running, first.own_max) - l.running as room
         from (select key from tasker.limits where key in (select distinct key from tasker.parked)
@@ -515,6 +521,10 @@ begin
             v_namespaces := v_namespaces || tasker.limit_unpark(v_key.key, v_key.room, tasker.now());
         end if;
     end loop;
+    -- Keys of which nothing runs nor waits any more: the last of their steps had waited, and left without running.
+    delete from tasker.limits l
+    using (select key from tasker.limits where not is_fixed and running = 0 order by key for update skip locked) idle
+    where l.key = idle.key and not exists (select from tasker.parked p where p.key = l.key);
     perform pg_notify('tasker.work.' || n, '') from unnest(v_namespaces) n;
     return v_namespaces;
 end
@@ -572,10 +582,13 @@ begin
                                             'resumed', v_was.paused and not v_paused),
             p_actor, p_reason);
     perform tasker.limits_recount();
-    -- Turns that were given at another pace are given anew.
+    insert into tasker.recounts (after, at) values (pg_current_xact_id(), v_now);
+    -- Turns that were given at another pace are given anew; what is paused asks for one when it is resumed.
     for v_namespace in select name from tasker.namespaces order by name loop
         execute format($q$
-            select array_agg(s.step_uuid), array_agg(w.msg_id), array_agg(t.rank - coalesce(s.priority, 0) * t.aging_us), array_agg(s.lane)
+            select array_agg(s.step_uuid), array_agg(w.msg_id) filter (where t.state <> 'paused'),
+                   array_agg(t.rank - coalesce(s.priority, 0) * t.aging_us) filter (where t.state <> 'paused'),
+                   array_agg(s.lane) filter (where t.state <> 'paused')
             from pgmq.%I w join tasker.steps s on s.step_uuid = tasker.message_step(w.message)
             join tasker.tasks t on t.task_uuid = s.task_uuid
             where (w.headers -> 'rank') is null and s.rate_at is not null and s.state = 'enqueued'
@@ -585,8 +598,8 @@ begin
                                or $1 = any (tasker.keys_of(s.limit_keys, t.limit_key))))$q$,
             'q_' || v_namespace || '_queue') into v_steps, v_messages, v_ranks, v_lanes
         using p_key;
+        update tasker.steps set rate_at = null where step_uuid = any (v_steps);
         if v_messages is not null then
-            update tasker.steps set rate_at = null where step_uuid = any (v_steps);
             perform tasker.queue_apply(v_namespace, null, null, null, v_messages, v_ranks, v_lanes, v_now,
                                        null, null, null, null, null, null);
             v_namespaces := v_namespaces || v_namespace;

@@ -2,8 +2,11 @@
 -- and domain/request.py say in Python. Tests hold the two to each other.
 
 -- A fraction as Python writes it: the fewest digits that are this number, with an exponent below 1e-4 and from 1e16 on.
+-- All its digits, whatever the caller's session, role or database says: the same number is the same identity.
 create or replace function tasker.canonical_number(p_value float8) returns text
-language plpgsql immutable parallel safe as $$
+language plpgsql immutable parallel safe
+set extra_float_digits = 1
+as $$
 declare
     v_exact numeric := p_value::text::numeric;
     v_short numeric;

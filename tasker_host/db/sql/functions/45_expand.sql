@@ -100,7 +100,7 @@ begin
         select step_uuid, template_step, false from fresh
     ), parent as materialized (
         -- What is made from one step of the template has the same parents.
-        select w.position as wanted, case when a.open > 0 then a.uuids else a.uuids || p_step end as uuids,
+        select w.position as wanted, case when a.open > 0 or p_step = any (a.uuids) then a.uuids else a.uuids || p_step end as uuids,
                greatest(a.open, 1) as open
         from wanted w left join (
             select c.wanted, array_agg(k.step_uuid order by k.step_uuid) as uuids,

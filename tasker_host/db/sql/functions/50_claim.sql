@@ -35,6 +35,7 @@ declare
     v_poison uuid[];             -- steps
     v_gone uuid[];               -- steps that gave up their room
     v_turns uuid[];              -- steps that had come back for room and will not run
+    v_back text[];               -- namespaces with steps that had waited for that room
     v_tasks uuid[];
     v_stray bigint[];
     v_busy bigint[];
@@ -187,7 +188,8 @@ begin
     end if;
     v_limited := v_limited or v_fixed;
     if (v_gone is not null or v_turns is not null) and v_limited then
-        left_work := left_work or tasker.limits_release(coalesce(v_gone, '{}'), p_now, v_turns) <> '{}';
+        v_back := tasker.limits_release(coalesce(v_gone, '{}'), p_now, v_turns);
+        left_work := left_work or v_back <> '{}';
     end if;
     if v_poison is not null then
         perform tasker.events_owe(v_poison, p_now);
