@@ -45,6 +45,10 @@ _SERVER_GONE = (
 TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 """What says that nothing was done, and that the same call may succeed when made again."""
 
+_SETTINGS = {"default_transaction_isolation": "read committed", "standard_conforming_strings": "on"}
+"""Of every connection, whatever role and database have for others: the kernel waits for rows and then looks again, and
+its texts are read as they are written."""
+
 _REFUSED = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -110,7 +114,7 @@ class Database:
                 self.dsn,
                 timeout=self._connect_timeout_seconds,
                 statement_cache_size=self._statement_cache_size,
-                server_settings={"application_name": f"tasker {role}", **settings},
+                server_settings={"application_name": f"tasker {role}", **_SETTINGS, **settings},
             )
         except _REFUSED as error:
             raise DatabaseUnavailable(
@@ -151,7 +155,11 @@ class Database:
                 timeout=self._connect_timeout_seconds,
                 command_timeout=self._command_timeout_seconds,
                 statement_cache_size=self._statement_cache_size,
-                server_settings={"application_name": "tasker host", "idle_in_transaction_session_timeout": "60s"},
+                server_settings={
+                    "application_name": "tasker host",
+                    "idle_in_transaction_session_timeout": "60s",
+                    **_SETTINGS,
+                },
                 reset=_keep,
             )
 

@@ -88,7 +88,7 @@ def functions() -> Migration:
 
 
 async def status(database: Database) -> SchemaStatus:
-    """What is applied and what is pending. Raises SchemaMismatch for a schema this host must not touch."""
+    """What is applied and what is pending. Raises SchemaMismatch for a schema, or a database, this host must not use."""
     connection = await database.connect(role="migrate")
     try:
         with _told(database):
@@ -109,6 +109,8 @@ async def migrate(database: Database) -> tuple[str, ...]:
     try:
         with _told(database):
             async with connection.transaction():
+                # What the role allows a statement is not meant for an index of ten million rows.
+                await connection.execute("set local statement_timeout = 0")
                 await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
                 pending = _pending(await _known(connection))
                 if pending:
@@ -165,6 +167,12 @@ def _told(database: Database) -> Iterator[None]:
 
 
 async def _known(connection: Connection) -> dict[int, tuple[str, str]]:
+    encoding = connection.get_settings().server_encoding
+    if encoding != "UTF8":
+        raise SchemaMismatch(
+            f"the database keeps text as {encoding}, in which not all text can be kept; tasker-host needs UTF8: make"
+            " another one by `create database … encoding 'UTF8' template template0`, and set DATABASE_URL to it"
+        )
     found = await connection.fetch(
         "select attname::text from pg_attribute where attrelid = to_regclass('tasker.migrations') and attnum > 0"
     )

@@ -109,6 +109,20 @@ async def test_connections_say_who_they_are(database):
     assert "tasker worker w1" in {row[0] for row in rows}
 
 
+async def test_transactions_are_isolated_as_the_kernel_needs_whatever_the_database_has_for_others(database):
+    name = urlsplit(database.dsn).path[1:]
+    await database.fetch(f'alter database "{name}" set default_transaction_isolation = serializable')
+    await database.fetch(f'alter database "{name}" set standard_conforming_strings = off')
+    connection = await database.connect(role="worker w1")
+    other = Database(database.dsn)
+    await other.open()
+    for setting, wanted in (("transaction_isolation", "read committed"), ("standard_conforming_strings", "on")):
+        shows = f"select current_setting('{setting}')"
+        assert [await connection.fetchval(shows), await other.fetchval(shows)] == [wanted, wanted]
+    await connection.close()
+    await other.close()
+
+
 @pytest.mark.parametrize(
     ("dsn", "expected"),
     [

@@ -43,6 +43,25 @@ async def test_many_hosts_may_migrate_at_once(empty):
     assert sorted(applied) == [(), (), (), EVERYTHING]
 
 
+async def test_what_the_database_has_for_others_does_not_stop_a_migration(empty):
+    name = urlsplit(empty.dsn).path[1:]
+    for setting in ("default_transaction_isolation = 'repeatable read'", "statement_timeout = '50ms'"):
+        await empty.fetch(f'alter database "{name}" set {setting}')
+    applied = await asyncio.gather(*(migrate(empty) for _ in range(4)))
+    assert sorted(applied) == [(), (), (), EVERYTHING]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_cannot_keep_all_text_is_refused_and_untouched(empty, encoding):
+    name = f"{urlsplit(empty.dsn).path[1:]}_{encoding.lower()}"
+    await empty.fetch(f"create database {name} encoding '{encoding}' template template0 locale 'C'")
+    other = Database(urlunsplit(urlsplit(empty.dsn)._replace(path=f"/{name}")))
+    for call in (migrate, status):
+        with pytest.raises(SchemaMismatch, match=f"keeps text as {encoding}, .* needs UTF8: make another one by"):
+            await call(other)
+    await empty.fetch(f"drop database {name} with (force)")
+
+
 async def test_status_changes_nothing(empty):
     await status(empty)
     assert await empty.fetchval("select to_regnamespace('tasker') is null and to_regnamespace('pgmq') is null")

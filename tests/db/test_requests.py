@@ -57,6 +57,17 @@ async def test_a_task_is_created_with_the_transaction_of_the_caller_or_not_at_al
     assert (step.task_uuid, json.loads(step.context)) == (task, {"n": 1})
 
 
+async def test_the_highest_version_is_taken_however_large_its_numbers_are(kernel):
+    for version in ("9.0.0", "20261121000000.0.0", "20251121000000.0.0"):
+        await template(kernel, version)
+    task = await submit(kernel)
+    versions = await kernel.connection.fetchval("select tasker.template_versions('tests', 't')")
+    assert [each["version"] for each in json.loads(versions)] == ["20261121000000.0.0", "20251121000000.0.0", "9.0.0"]
+    assert "20261121000000.0.0" == await kernel.connection.fetchval(
+        "select version from tasker.templates join tasker.tasks using (template_id) where task_uuid = $1", task
+    )
+
+
 async def test_what_is_not_said_is_the_templates(kernel):
     await template(kernel, "1.9.0")
     latest = await template(kernel, "1.10.0", priority=7, tags=["eu"])

@@ -40,7 +40,7 @@ STRUCTURE = "structure"
 
 # 29: the longest queue of a namespace is {namespace}_domain_events_dlq, and PGMQ allows 47 characters.
 _NAMESPACE = re.compile(r"[a-z_][a-z0-9_]{0,28}")
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 _NAME = re.compile(r"[^\s/]+")
 
 

@@ -3,7 +3,9 @@
 
 -- A fraction as Python writes it: the fewest digits that are this number, with an exponent below 1e-4 and from 1e16 on.
 create or replace function tasker.canonical_number(p_value float8) returns text
-language plpgsql immutable parallel safe as $$
+language plpgsql immutable parallel safe
+set extra_float_digits = 1          -- all digits, whatever the caller's session shows
+as $$
 declare
     v_exact numeric := p_value::text::numeric;
     v_short numeric;

@@ -49,7 +49,7 @@ security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(json_agg(json_build_object('version', t.version, 'sha256', t.sha256) order by t.number desc), '[]')::text
     from (select distinct on (v.number) version, sha256, v.number
-          from tasker.templates cross join lateral (select string_to_array(version, '.')::int[] as number) v
+          from tasker.templates cross join lateral (select string_to_array(version, '.')::numeric[] as number) v
           where namespace = p_namespace and name = p_name
           order by v.number, registered_at desc) t
 $$;
@@ -125,7 +125,7 @@ begin
     from tasker.templates t
     where t.namespace = task_submit.namespace and t.name = task_submit.name
       and (task_submit.version is null or t.version = task_submit.version)
-    order by string_to_array(t.version, '.')::int[] desc, t.registered_at desc limit 1;
+    order by string_to_array(t.version, '.')::numeric[] desc, t.registered_at desc limit 1;
     if not found then
         raise no_data_found using
             message = format('no template %s/%s%s', namespace, name, coalesce(' of version ' || version, '')),
