@@ -88,7 +88,7 @@ def functions() -> Migration:
 
 
 async def status(database: Database) -> SchemaStatus:
-    """What is applied and what is pending. Raises SchemaMismatch for a schema, or a database, this host must not use."""
+    """What is applied and what is pending. Raises SchemaMismatch for a database that this host must not use."""
     connection = await database.connect(role="migrate")
     try:
         with _told(database):
