@@ -45,9 +45,13 @@ _SERVER_GONE = (
 TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 """What says that nothing was done, and that the same call may succeed when made again."""
 
-_SETTINGS = {"default_transaction_isolation": "read committed", "standard_conforming_strings": "on"}
-"""Of every connection, whatever role and database have for others: the kernel waits for rows and then looks again, and
-its texts are read as they are written."""
+_SETTINGS = {
+    "default_transaction_isolation": "read committed",
+    "standard_conforming_strings": "on",
+    "idle_session_timeout": "0",
+}
+"""Of every connection, whatever role and database have for others: the kernel waits for rows and then looks again, its
+texts are read as they are written, and who listens for bells is idle for as long as nothing rings."""
 
 _REFUSED = (
     asyncpg.InvalidAuthorizationSpecificationError,

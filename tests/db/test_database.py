@@ -109,14 +109,19 @@ async def test_connections_say_who_they_are(database):
     assert "tasker worker w1" in {row[0] for row in rows}
 
 
-async def test_transactions_are_isolated_as_the_kernel_needs_whatever_the_database_has_for_others(database):
+async def test_what_the_database_has_for_other_sessions_is_not_that_of_ours(database):
     name = urlsplit(database.dsn).path[1:]
     await database.fetch(f'alter database "{name}" set default_transaction_isolation = serializable')
     await database.fetch(f'alter database "{name}" set standard_conforming_strings = off')
+    await database.fetch(f'alter database "{name}" set idle_session_timeout = 100')
     connection = await database.connect(role="worker w1")
     other = Database(database.dsn)
     await other.open()
-    for setting, wanted in (("transaction_isolation", "read committed"), ("standard_conforming_strings", "on")):
+    for setting, wanted in {
+        "transaction_isolation": "read committed",
+        "standard_conforming_strings": "on",
+        "idle_session_timeout": "0",
+    }.items():
         shows = f"select current_setting('{setting}')"
         assert [await connection.fetchval(shows), await other.fetchval(shows)] == [wanted, wanted]
     await connection.close()

@@ -63,9 +63,10 @@ async def test_the_highest_version_is_taken_however_large_its_numbers_are(kernel
     task = await submit(kernel)
     versions = await kernel.connection.fetchval("select tasker.template_versions('tests', 't')")
     assert [each["version"] for each in json.loads(versions)] == ["20261121000000.0.0", "20251121000000.0.0", "9.0.0"]
-    assert "20261121000000.0.0" == await kernel.connection.fetchval(
+    taken = await kernel.connection.fetchval(
         "select version from tasker.templates join tasker.tasks using (template_id) where task_uuid = $1", task
     )
+    assert taken == "20261121000000.0.0"
 
 
 async def test_what_is_not_said_is_the_templates(kernel):
@@ -149,10 +150,9 @@ async def test_a_task_from_sql_has_the_identity_of_the_same_one_from_python(kern
     task = await submit(kernel, context, **({"idempotency_key": key} if key else {}))
     found, _ = template_from_data({"name": "t", "namespace_name": "tests", "version": "1.0.0"}, source="t")
     expected = identity_key(found, context, key)
-    taken = await kernel.connection.fetchval(
-        "select version from tasker.templates join tasker.tasks using (template_id) where task_uuid = $1", task
+    assert (
+        await kernel.connection.fetchval("select identity_key from tasker.tasks where task_uuid = $1", task) == expected
     )
-    assert taken == "20261121000000.0.0"
 
 
 async def test_an_identity_is_taken_while_its_task_runs(kernel):
