@@ -116,6 +116,13 @@ async def test_what_does_not_hold_is_told(kernel, arguments, error, message):
     assert refused.value.message == message
 
 
+@pytest.mark.parametrize("start_at", ["infinity", "-infinity", "20000-01-01 00:00+00", "0044-03-15 00:00+00 BC"])
+async def test_a_start_that_no_host_could_read_is_refused(kernel, start_at):
+    await template(kernel)
+    with pytest.raises(asyncpg.CheckViolationError, match="start_at must be of a year from 2 to 9998"):
+        await kernel.connection.execute(f"select tasker.task_submit('tests', 't', start_at => '{start_at}')")
+
+
 async def test_a_key_that_the_template_demands_is_asked_for_and_one_that_is_taken_is_told(kernel):
     await template(kernel, identity_strategy="caller_provided")
     with pytest.raises(asyncpg.CheckViolationError, match="needs an idempotency_key"):

@@ -148,7 +148,8 @@ begin
     union all
     select format('priority must be from -100 to 100 (got %s)', priority) where priority not between -100 and 100
     union all
-    select format('start_at must be a time (got %s)', start_at) where not isfinite(start_at)
+    select format('start_at must be of a year from 2 to 9998 (got %s)', start_at)
+    where start_at < '0002-01-01 00:00:00+00' or start_at >= '9999-01-01 00:00:00+00'
     union all
     select format('aging_interval must be more than 0, at most a day (got %s)', aging_interval)
     where aging_interval <= '0' or aging_interval > '1 day';
