@@ -226,9 +226,10 @@ class Host:
 
     async def _serve(self, handle: WorkerHandle, member: Member) -> None:
         await self._serve_steps()
+        if not handle.has_run:
+            # Before what its handlers use is closed.
+            self._stack.push_async_callback(handle.stop)
         worker = handle.next()
-        # Before what its handlers use is closed.
-        self._stack.push_async_callback(handle.stop)
         await self._make_lanes(worker, member.namespaces)
         heart = asyncio.create_task(self._heart(member, lambda: self._beat_of(worker)).run())
         self.workers.append(worker)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 import orjson
@@ -150,7 +150,7 @@ async def tasks_submit(
     rows = await connection.fetch(
         "select * from tasker.tasks_submit("
         "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
-        *zip(*tasks, strict=True),
+        *_columns(tasks),
         aging_interval,
         *taker,
     )
@@ -203,7 +203,7 @@ async def steps_finish(
     Outcomes whose lease or attempt is no longer ours change nothing and come back in `.superseded`.
     SQL: `functions/60_finish.sql`.
     """
-    *columns, tellings = zip(*outcomes, strict=True)
+    tellings = [outcome.telling for outcome in outcomes]
     events: list[str] = []
     event_of: list[int] = []
     for position, telling in enumerate(tellings, start=1):
@@ -215,7 +215,7 @@ async def steps_finish(
             "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
             " $17)",
             worker,
-            *columns,
+            *_columns(outcomes)[:-1],
             events or None,
             event_of or None,
             namespaces,
@@ -225,6 +225,12 @@ async def steps_finish(
             tags,
         )
     )
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...] | None]:
+    """Parallel arrays of these rows; None for one that holds nothing, which would take as long to send as values."""
+    columns = zip(*rows, strict=True)
+    return [None if column.count(None) == len(column) else column for column in columns]
 
 
 async def steps_checkpoint(

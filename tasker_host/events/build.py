@@ -72,14 +72,14 @@ class Publication:
     """
 
     __slots__ = (
+        "_built",
         "_context",
         "_context_of",
-        "_is_built",
-        "_messages",
         "_options",
         "_whole",
-        "built",
+        "messages",
         "outcome",
+        "plain",
         "plan",
         "step",
     )
@@ -90,27 +90,23 @@ class Publication:
         plan: StepPlan,
         outcome: Outcome,
         context_of: Callable[[Claimed, StepPlan], StepContext],
-        *,
         options: EventOptions,
     ) -> None:
         self.step = step
         self.plan = plan
         self.outcome = outcome
-        self.built: list[Built] = []
-        """What became of every event that fires."""
-        self._messages: list[str] = []
-        self._is_built = False
+        self.plain: tuple[EventPlan, ...] = ()
+        """Those that became messages and nothing else; if there are any, there are no others."""
+        self.messages: list[str]
+        """The durable ones, as JSON texts; from when they are built."""
+        self._built: list[Built]
         self._context_of = context_of
         self._options = options
-        self._context: StepContext | None = None
-        self._whole: str | None = None
 
     @property
-    def messages(self) -> list[str]:
-        """The durable ones, as JSON texts."""
-        if not self._is_built:
-            self.build_now()
-        return self._messages
+    def built(self) -> list[Built]:
+        """What became of every event that fires."""
+        return [Built(event, "published") for event in self.plain] if self.plain else self._built
 
     def events(self) -> list[DomainEvent]:
         """All that are published, whichever way they go, in their order."""
@@ -127,22 +123,29 @@ class Publication:
     async def rebuild(self, outcome: Outcome) -> None:
         """Becomes that of `outcome`, which is reported instead."""
         self.outcome = outcome
-        self._messages, self.built = [], []
-        self._whole = None
+        self.plain = ()
         await self.build()
 
     def build_now(self) -> None:
         """Builds the events of a step whose publishers have not to be asked. Never raises."""
-        self._is_built = True
-        happened = result_of(self.outcome)
+        plain = self.plan.plain_events
+        if plain and self.outcome.kind == "succeeded" and not self._options.include_step:
+            payload = self.outcome.value or "null"
+            try:
+                self.messages = [self._message(event, payload, "success") for event in plain]
+            except PublisherError:
+                pass  # below it is found out which of them is meant
+            else:
+                self.plain = plain
+                return
+        happened = self._begin()
         for event in self.plan.events:
             if happened in event.on:
                 self._default(event, happened)
 
     async def build(self) -> None:
         """Builds the events of a step whose publishers may have to be asked. Never raises."""
-        self._is_built = True
-        happened = result_of(self.outcome)
+        happened = self._begin()
         for event in self.plan.events:
             if happened not in event.on:
                 continue
@@ -150,6 +153,12 @@ class Publication:
                 self._default(event, happened)
             else:
                 await self._asked(event, event.publisher, happened)
+
+    def _begin(self) -> Result:
+        self.messages, self._built = [], []
+        self._context: StepContext | None = None
+        self._whole: str | None = None
+        return result_of(self.outcome)
 
     def _default(self, event: EventPlan, happened: Result) -> None:
         """The event as the host's own publisher says it."""
@@ -159,14 +168,14 @@ class Publication:
                 payload = outcome.value or "null"
             else:
                 payload = dumps(default_payload(self._result(), self.step.attempt))
-            self.built.append(self._published(event, payload, happened))
+            self._built.append(self._published(event, payload, happened))
         except Exception as error:
-            self.built.append(Built(event, "failed", None, error_text(error)))
+            self._built.append(Built(event, "failed", None, error_text(error)))
 
     async def _asked(self, event: EventPlan, publisher: BoundPublisher, happened: Result) -> None:
         """The event as `publisher` says it."""
         payload: Any = None
-        known = len(self._messages)
+        known = len(self.messages)
         try:
             payload, more = await self._said(event, publisher)
             built = Built(event, "declined")
@@ -179,22 +188,31 @@ class Publication:
                 await self._tell_of(error, event, publisher.hooks, payload)
             built = Built(event, "failed", None, error_text(error))
         if built.fate != "published":
-            del self._messages[known:]
-        self.built.append(built)
+            del self.messages[known:]
+        self._built.append(built)
 
     def _published(self, event: EventPlan, payload: str, happened: Result, more: str = "") -> Built:
         """Checks the payload and makes a message of it; `more` are members of its metadata. Raises PublisherError."""
         if event.check is not None and (problems := event.check(loads(payload))):
             told = "; ".join(map(str, problems[:MOST_PROBLEMS]))
             raise PublisherError(f"the payload does not fit the schema of '{event.declaration.name}': {told}")
-        step, options = self.step, self._options
+        asked = event.include_step
+        whole = f'"step":{self._whole_step()},' if (self._options.include_step if asked is None else asked) else ""
+        message = self._message(event, payload, happened, more, whole)
+        if event.is_durable:
+            self.messages.append(message)
+        if event.is_fast or (event.publisher is not None and event.publisher.hooks is not None):
+            return Built(event, "published", DomainEvent.from_message(loads(message)))
+        return Built(event, "published")
+
+    def _message(self, event: EventPlan, payload: str, happened: Result, more: str = "", whole: str = "") -> str:
+        """The event as JSON text; `more` are members of its metadata. Raises PublisherError for what cannot be sent."""
+        step = self.step
         step_uuid, correlation = str(step.step_uuid), step.correlation_id
         # Workers of a batch have names of their own.
         name = event.step_name if step.name == step.template_step else dumps(step.name)
         if step.parent_correlation_id is not None:
             more = f',"parent_correlation_id":"{step.parent_correlation_id}"{more}'
-        asked = event.include_step
-        whole = f'"step":{self._whole_step()},' if (options.include_step if asked is None else asked) else ""
         # The trace context of W3C: the correlation is the trace, each attempt at a step a span of its own in it.
         attempt, span = step.attempt, step_uuid[21:23] + step_uuid[24:]
         # Short names first, those of one length by the alphabet: PostgreSQL keeps them in this order, and so reads a
@@ -206,14 +224,10 @@ class Publication:
             f'"traceparent":"00-{correlation.hex}-{HEX2[attempt & 0xFF]}{span}-01",{event.template},'
             f'"correlation_id":"{correlation!s}"{more}}},{event.named}}}'
         )
-        check_size(message, options.message_max_bytes)
-        if event.is_durable:
-            if "\\u0000" in message:
-                check_storable(message)
-            self._messages.append(message)
-        if event.is_fast or (event.publisher is not None and event.publisher.hooks is not None):
-            return Built(event, "published", DomainEvent.from_message(loads(message)))
-        return Built(event, "published")
+        check_size(message, self._options.message_max_bytes)
+        if event.is_durable and "\\u0000" in message:
+            check_storable(message)
+        return message
 
     # Publishers -------------------------------------------------------------------------------------------------------
 

@@ -75,29 +75,36 @@ class Events:
         self, step: Claimed, plan: StepPlan, outcome: Outcome, context_of: Callable[[Claimed, StepPlan], StepContext]
     ) -> Publication:
         """For the events of an outcome; where publishers are to be asked, that is still to be done (`build`)."""
-        return Publication(step, plan, outcome, context_of, options=self._options)
+        return Publication(step, plan, outcome, context_of, self._options)
 
-    def accepted(self, publication: Publication) -> None:
-        """The outcome was committed: so are its durable events, and everybody else is told now."""
-        step = publication.step
-        for built in publication.built:
-            plan = built.plan
-            if built.fate == "published" and built.event is None:
-                # What nearly every event comes to: a message, and nobody here is given it.
-                self.paths[plan.mode] += 1
-                self.ledger.note(step.namespace, plan.declaration.name, plan.publisher_name, "published")
+    def accepted(self, publications: Iterable[Publication]) -> None:
+        """The outcomes were committed: so are their durable events, and everybody else is told now."""
+        plain: dict[int, tuple[Publication, int]] = {}
+        for publication in publications:
+            if publication.plain:
+                # Messages, and nobody here is given them: counted together, by the step of a template that they are of.
+                kind = id(publication.plain)
+                plain[kind] = (publication, plain[kind][1] + 1 if kind in plain else 1)
             else:
-                self._tell(step, built)
-        if self._tells_of_steps:
-            self._tell_of_step(publication)
+                for built in publication.built:
+                    self._tell(publication.step, built)
+            if self._tells_of_steps:
+                self._tell_of_step(publication)
+        for publication, many in plain.values():
+            for event in publication.plain:
+                self.paths[event.mode] += many
+                self.ledger.note(
+                    publication.step.namespace, event.declaration.name, event.publisher_name, "published", many=many
+                )
 
     def _tell(self, step: Claimed, built: Built) -> None:
         plan = built.plan
         name, publisher = plan.declaration.name, plan.publisher_name
         self.ledger.note(step.namespace, name, publisher, built.fate, built.error)
         if built.fate == "published":
-            assert built.event is not None
             self.paths[plan.mode] += 1
+            if built.event is None:
+                return
             if plan.is_fast:
                 if self.share is not None:
                     self.share.share(built.event)

@@ -53,12 +53,12 @@ class Ledger:
     def __init__(self) -> None:
         self._counts: dict[Key, Count] = {}
 
-    def note(self, namespace: str, event: str, publisher: str, fate: Fate, error: str = "") -> None:
+    def note(self, namespace: str, event: str, publisher: str, fate: Fate, error: str = "", *, many: int = 1) -> None:
         key = (namespace, event, publisher)
         count = self._counts.get(key)
         if count is None:
             count = self._counts[key] = Count()
-        count.counts[fate] += 1
+        count.counts[fate] += many
         count.last = time.time()
         if fate == "failed":
             count.last_error, count.last_error_at = error[:LONGEST_ERROR], count.last_at

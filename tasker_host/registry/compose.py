@@ -26,7 +26,7 @@ from tasker_host.handlers.returns import result_check
 from tasker_host.hooks.bound import BindError, BoundHandler
 from tasker_host.hooks.publisher import BoundPublisher
 from tasker_host.hooks.records import Classifier, Executor, Middleware, Subscriber
-from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems
+from tasker_host.registry.events import UnknownPublisher, event_plans, event_problems, plain_events
 from tasker_host.registry.misfits import misfits, unread
 from tasker_host.registry.plan import Expand, StepPlan
 
@@ -143,6 +143,7 @@ class Registry:
                 expand=expand,
                 forgiven=_forgiven(template, step) if expand is not None else None,
                 events=events,
+                plain_events=plain_events(events),
                 asks_publishers=any(event.publisher is not None for event in events),
             )
         return plans

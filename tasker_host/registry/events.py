@@ -25,6 +25,12 @@ def event_plans(template: TaskTemplate, step: StepDefinition, publishers: Publis
     return tuple(_plan(template, step, event, publishers) for event in step.publishes_events)
 
 
+def plain_events(events: tuple[EventPlan, ...]) -> tuple[EventPlan, ...]:
+    """Those that fire at a success, if all of these are plain; else none."""
+    at_success = tuple(event for event in events if "success" in event.on)
+    return at_success if all(event.is_plain for event in at_success) else ()
+
+
 def event_problems(template: TaskTemplate, step: StepDefinition, publishers: Publishers) -> Iterator[str]:
     """Everything that keeps an event of `step` from being published."""
     for event in step.publishes_events:

@@ -45,6 +45,16 @@ class EventPlan:
     template: str
     """Member of its metadata, as JSON: the template's name."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a message of the step's result and nothing more."""
+        return (
+            self.publisher is None
+            and self.check is None
+            and self.is_durable
+            and not (self.is_fast or self.include_step)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
@@ -76,5 +86,8 @@ class StepPlan:
     Raises ValueError when the template does not allow these."""
     events: tuple[EventPlan, ...] = ()
     """What it publishes, in the order of its declarations."""
+    plain_events: tuple[EventPlan, ...] = ()
+    """Those at a success, if each is a message of the step's value and no more: nobody is asked, nothing is checked
+    and nobody in this process is given it. Else none."""
     asks_publishers: bool = False
     """Whether one of these events is not of the host's own publisher."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import UUID
@@ -208,9 +208,11 @@ class KitEvents(Events):
         kept: list[DomainEvent] = self.__dict__.setdefault("_published", [])
         return kept
 
-    def accepted(self, publication: Publication) -> None:
-        self.published.extend(publication.events())
-        super().accepted(publication)
+    def accepted(self, publications: Iterable[Publication]) -> None:
+        told = list(publications)
+        for publication in told:
+            self.published.extend(publication.events())
+        super().accepted(told)
 
 
 class KitWorker(Worker):

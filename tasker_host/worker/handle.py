@@ -22,7 +22,8 @@ class WorkerHandle:
         self._stopping = False
         self._grace_seconds: float | None = None
         self.worker = make()
-        self._runs = False
+        self.has_run = False
+        """Whether there was a worker to run before: it is to be run again."""
 
     @property
     def id(self) -> WorkerId:
@@ -44,11 +45,11 @@ class WorkerHandle:
 
     def next(self) -> Worker:
         """The worker to run now: a new one in the place of one that failed."""
-        if self._runs:
+        if self.has_run:
             self.worker = self._make()
             if self._stopping:
                 self.worker.stop(grace_seconds=self._grace_seconds)
-        self._runs = True
+        self.has_run = True
         return self.worker
 
     async def __aenter__(self) -> Self:

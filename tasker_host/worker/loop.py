@@ -401,9 +401,9 @@ class Worker:
     def _tell_events(self, outcomes: Sequence[Outcome], taken: Taken) -> None:
         """Of these outcomes, which were reported, those that counted as they were meant."""
         otherwise = {*taken.superseded, *taken.final}
-        for outcome in outcomes:
-            if outcome.telling is not None and outcome.step_uuid not in otherwise:
-                self._events.accepted(cast("Publication", outcome.telling))
+        told = [o.telling for o in outcomes if o.telling is not None and o.step_uuid not in otherwise]
+        if told:
+            self._events.accepted(cast("list[Publication]", told))
 
     async def _instead(self, outcome: Outcome, refused: Failed) -> Outcome:
         """What is reported for an outcome that the database refused, with the events of a failure."""

@@ -81,8 +81,7 @@ class OwedEvents:
             await connection.execute(
                 query("events_owed_paid"), [step.step_uuid for step in paid], [step.attempt for step in paid]
             )
-        for publication in told:
-            self._events.accepted(publication)
+        self._events.accepted(told)
         if relayed:
             self._on_relayed()
         return len(told)

@@ -240,7 +240,7 @@ class Slots:
         publication = self._events.publication(running.step, running.plan, outcome, context_of)
         # Now, while the database is at work on the call before: at the report it would wait for this.
         publication.build_now()
-        return Outcome(*outcome[:-1], publication)
+        return Outcome._make((*outcome[:-1], publication))
 
     async def _asked(self, running: _Running, outcome: Outcome) -> Outcome:
         """The outcome with its events; publishers may wait for something meanwhile."""
@@ -249,7 +249,7 @@ class Slots:
             return outcome
         publication = self._events.publication(running.step, running.plan, outcome, context_of)
         await publication.build()
-        return Outcome(*outcome[:-1], publication)
+        return Outcome._make((*outcome[:-1], publication))
 
     async def _end_transaction(
         self, running: _Running, transaction: StepTransaction, outcome: Outcome

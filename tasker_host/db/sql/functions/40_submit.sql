@@ -62,7 +62,7 @@ begin
            p_want > 0 and exists (select from tasker.limits where is_fixed)
     into v_tagged, v_frees, v_fixed
     from tasker.templates t where t.template_id = any (p_template);
-    v_tagged := v_tagged or cardinality(array_remove(p_tags::text[], null)) > 0;
+    v_tagged := v_tagged or coalesce(cardinality(array_remove(p_tags::text[], null)) > 0, false);
     if v_frees then
         -- Identities that do not count any more are free again. Whoever wants the same ones waits here, for all in one order.
         update tasker.tasks t set identity_key = null
