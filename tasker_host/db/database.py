@@ -42,6 +42,15 @@ _SERVER_GONE = (
 )
 """Of these, what nothing but the server's end of the connection brings about."""
 
+UNABLE = (
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.QueryCanceledError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+)
+"""What says that the server cannot do it now, whatever it was asked: it is a standby or was made read-only, its disk or
+memory is full, somebody or a limit of time ended the statement. Nothing was done."""
+
 TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 """What says that nothing was done, and that the same call may succeed when made again."""
 
@@ -213,6 +222,8 @@ class Database:
             self.breaker.succeeded(call)  # the server answered
             if isinstance(error, asyncpg.IdleInTransactionSessionTimeoutError):
                 raise self._lost(error) from error
+            if isinstance(error, UNABLE):
+                raise DatabaseUnavailable(f"the database {shown(self.dsn)} cannot do it now: {error}") from error
             raise
         except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
             # The same errors come of wrong usage, and of other things that the borrower does.

@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, Database
+from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, UNABLE, Database
 from tasker_host.db.kernel import (
     Checkpointed,
     Claimed,
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from asyncpg import Connection
 
 log = structlog.get_logger("tasker.worker")
+
+_NOT_NOW = (DatabaseUnavailable, *CONNECTION_LOST, *UNABLE)
+"""After which it is tried again on another connection: the next one may lead to a server that can."""
 
 
 class Calls:
@@ -75,6 +78,8 @@ class Calls:
                 yield await self._connected()
             except CONNECTION_LOST as error:
                 raise DatabaseUnavailable(f"the connection to the database was lost: {error}") from error
+            except UNABLE as error:
+                raise DatabaseUnavailable(f"the database cannot do it now: {error}") from error
 
     def close(self) -> None:
         if self._connection is not None:
@@ -86,7 +91,7 @@ class Calls:
         async with self._calling:
             try:
                 return await self._finish_or_claim(await self._connected(), outcomes, want, look=look), []
-            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+            except _NOT_NOW as error:
                 await self._disconnected(error)
                 return None, outcomes
             except TRANSIENT:
@@ -103,7 +108,7 @@ class Calls:
         async with self._calling:
             try:
                 return await steps_checkpoint(await self._connected(), self._id, cut, lease=self._options.lease)
-            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+            except _NOT_NOW as error:
                 await self._disconnected(error)
                 return None
             except TRANSIENT:
@@ -114,7 +119,7 @@ class Calls:
         async with self._calling:
             try:
                 return await steps_renew(await self._connected(), self._id, held, lease=self._options.lease)
-            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+            except _NOT_NOW as error:
                 await self._disconnected(error)
                 return None
             except TRANSIENT:
@@ -139,7 +144,7 @@ class Calls:
         while outcomes:
             try:
                 taken = await self._finish_alone(outcomes[0])
-            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+            except _NOT_NOW as error:
                 await self._disconnected(error)
                 break
             except TRANSIENT:
@@ -158,7 +163,7 @@ class Calls:
         try:
             return await steps_finish(connection, self._id, [outcome], [], want=0, lease=lease)
         except asyncpg.PostgresError as error:
-            if isinstance(error, (*CONNECTION_LOST, *TRANSIENT)):
+            if isinstance(error, (*_NOT_NOW, *TRANSIENT)):
                 raise
             refused = Failed(f"the outcome could not be stored: {error}", "permanent_error", retryable=False)
             instead = await self._instead(outcome, refused)
@@ -167,7 +172,10 @@ class Calls:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._database.connect(
-                role=f"worker {self._id}", idle_in_transaction_session_timeout="60s"
+                role=f"worker {self._id}",
+                idle_in_transaction_session_timeout="60s",
+                # A report that takes longer than others may would be made again for ever.
+                statement_timeout="0",
             )
             self.connected = True
             self._on_connected()

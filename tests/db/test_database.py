@@ -91,6 +91,16 @@ async def test_a_connection_that_is_cut_while_in_use_is_unavailable_and_the_next
     assert await database.fetchval("select 1") == 1
 
 
+@pytest.mark.parametrize("state", ["25006", "53100", "53200", "57014", "58030"])
+async def test_a_server_that_cannot_now_is_unavailable_and_the_connection_stays(database, state):
+    async with database.acquire() as connection:
+        pid = connection.get_server_pid()
+    with pytest.raises(DatabaseUnavailable, match=r"^the database .* cannot do it now: no$"):
+        await database.fetch(f"do $$ begin raise exception 'no' using errcode = '{state}'; end $$")
+    assert await database.fetchval("select pg_backend_pid()") == pid
+    assert database.breaker.failures == 0
+
+
 async def test_a_database_that_is_closed_says_so(database):
     await database.close()
     with pytest.raises(DatabaseUnavailable, match="is not open"):
