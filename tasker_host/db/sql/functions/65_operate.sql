@@ -128,6 +128,10 @@ begin
         select m.task_uuid, f.was, 'resolved_manually', v_now, p_actor, p_reason
         from moved m join unnest(v_tasks, v_from) as f (task, was) on f.task = m.task_uuid;
     elsif p_action = 'pause' then
+        -- What a claim is taking runs on, under its lease.
+        perform tasker.messages_lock(array(
+            select s.step_uuid from tasker.steps s
+            where s.task_uuid = any (v_tasks) and s.state in ('enqueued', 'waiting_for_retry')));
         for v_change in
             select t.namespace, array_agg(s.msg_id) as messages, array_agg('infinity'::timestamptz) as forever,
                    array_agg(s.step_uuid) filter (where s.state = 'enqueued') as steps
