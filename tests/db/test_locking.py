@@ -176,6 +176,26 @@ async def test_an_operator_waits_for_a_claim_at_the_message_and_holds_no_step_th
     assert await operating is None
 
 
+@pytest.mark.parametrize("action", ["cancel", "resolve_manually", "pause"])
+async def test_an_operator_and_who_frees_room_for_the_same_step_do_not_wait_in_a_circle(kernel, new_kernel, action):
+    """Room goes to a parked step by its row among the parked ones, then by its message."""
+    await kernel.submit(await kernel.template({"a": []}), 2)
+    await kernel.connection.execute(
+        "select tasker.limit_set('namespace:tests', 1, null, null, false, 'ada', 'one at a time')"
+    )
+    (running,) = (await kernel.claim()).steps
+    parked = await kernel.connection.fetchval("select task_uuid from tasker.parked")
+    operator, watcher = await new_kernel(), await new_kernel()
+    await kernel.connection.execute("set lock_timeout = '1ms'")
+    async with kernel.connection.transaction():
+        await kernel.connection.execute("select from tasker.parked for update")
+        operating = asyncio.create_task(operate(operator, action, parked))
+        await is_waiting(watcher, operator)
+        await kernel.finish(done(running))
+    assert await operating is None
+    assert await kernel.connection.fetchval("select running from tasker.limits where key = 'namespace:tests'") == 0
+
+
 async def test_a_step_that_was_taken_while_its_task_was_paused_keeps_its_lease(kernel, new_kernel):
     await kernel.clock(NOW)
     (task,), _ = await kernel.submit(await kernel.template({"a": [], "b": []}))

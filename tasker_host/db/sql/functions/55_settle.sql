@@ -91,7 +91,8 @@ end
 $$;
 
 -- Locks the messages of steps, before the steps themselves as every claim does: no claim is between the two then, and what it
--- has taken is seen by the statement that follows.
+-- has taken is seen by the statement that follows. Before these, that they are parked: whoever frees room goes from there to
+-- the message, and passes over what is locked.
 create or replace function tasker.messages_lock(p_steps uuid[]) returns void
 language plpgsql
 set plan_cache_mode = force_custom_plan
@@ -99,6 +100,7 @@ as $$
 declare
     v_held record;
 begin
+    perform from tasker.parked where step_uuid = any (p_steps) order by step_uuid for update;
     for v_held in
         select t.namespace, array_agg(s.msg_id) as messages
         from tasker.steps s join tasker.tasks t on t.task_uuid = s.task_uuid
