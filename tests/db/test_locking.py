@@ -196,6 +196,19 @@ async def test_an_operator_and_who_frees_room_for_the_same_step_do_not_wait_in_a
     assert await kernel.connection.fetchval("select running from tasker.limits where key = 'namespace:tests'") == 0
 
 
+async def test_a_step_that_was_taken_while_its_task_was_cancelled_ends_on_its_own(kernel, new_kernel):
+    (task,), _ = await kernel.submit(await kernel.template({"a": [], "b": []}))
+    operator, watcher = await new_kernel(), await new_kernel()
+    async with kernel.connection.transaction():
+        (taken,) = (await kernel.claim(want=1)).steps
+        cancelling = asyncio.create_task(operate(operator, "cancel", task))
+        await is_waiting(watcher, operator)
+    assert await cancelling is None
+    assert (await kernel.finish(done(taken))).superseded == []
+    states = await kernel.connection.fetch("select state from tasker.steps where task_uuid = $1 order by state", task)
+    assert [row["state"] for row in states] == ["cancelled", "complete"]
+
+
 async def test_a_step_that_was_taken_while_its_task_was_paused_keeps_its_lease(kernel, new_kernel):
     await kernel.clock(NOW)
     (task,), _ = await kernel.submit(await kernel.template({"a": [], "b": []}))

@@ -28,6 +28,10 @@ begin
     update tasker.tasks t set state = p_state, state_since = v_now, completed_at = v_now where task_uuid = any (v_tasks);
     insert into tasker.task_history (task_uuid, from_state, to_state, at, actor, reason)
     select o.task, o.was, p_state, v_now, p_actor, p_reason from unnest(v_tasks, v_from) as o (task, was);
+    -- What a claim is taking runs then.
+    perform tasker.messages_lock(array(
+        select step_uuid from tasker.steps
+        where task_uuid = any (v_tasks) and state in ('enqueued', 'waiting_for_retry')));
     perform tasker.steps_withdraw(array(
         select step_uuid from tasker.steps where task_uuid = any (v_tasks)
           and (state in ('pending', 'enqueued', 'waiting_for_retry')
