@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 MINIMUM_VERSION = 15
 
+CANNOT_WRITE = (asyncpg.ReadOnlySQLTransactionError, asyncpg.DiskFullError)
+"""Of a server that answers: one that a failover made a standby may keep its connections, and takes no more writes."""
+
 CONNECTION_LOST = (
+    *CANNOT_WRITE,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a connection that was cut in mid-sentence
@@ -43,24 +47,25 @@ _SERVER_GONE = (
 """Of these, what nothing but the server's end of the connection brings about."""
 
 UNABLE = (
-    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.QueryCanceledError,
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
 )
-"""What says that the server cannot do it now, whatever it was asked: it is a standby or was made read-only, its disk or
-memory is full, somebody or a limit of time ended the statement. Nothing was done."""
+"""What says that the server cannot do it now, whatever it was asked: its memory is full, or somebody or a limit of
+time ended the statement. Nothing was done."""
 
 TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 """What says that nothing was done, and that the same call may succeed when made again."""
 
-_SETTINGS = {
+_SESSION = {
+    # Taking work beside others (`skip locked`, locks and then a look) needs it.
     "default_transaction_isolation": "read committed",
+    # A backslash in SQL is one.
     "standard_conforming_strings": "on",
+    # Who listens for bells is idle for as long as nothing rings.
     "idle_session_timeout": "0",
 }
-"""Of every connection, whatever role and database have for others: the kernel waits for rows and then looks again, its
-texts are read as they are written, and who listens for bells is idle for as long as nothing rings."""
+"""Whatever the role or the database says."""
 
 _REFUSED = (
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -127,7 +132,7 @@ class Database:
                 self.dsn,
                 timeout=self._connect_timeout_seconds,
                 statement_cache_size=self._statement_cache_size,
-                server_settings={"application_name": f"tasker {role}", **_SETTINGS, **settings},
+                server_settings={"application_name": f"tasker {role}", **_SESSION, **settings},
             )
         except _REFUSED as error:
             raise DatabaseUnavailable(
@@ -171,7 +176,7 @@ class Database:
                 server_settings={
                     "application_name": "tasker host",
                     "idle_in_transaction_session_timeout": "60s",
-                    **_SETTINGS,
+                    **_SESSION,
                 },
                 reset=_keep,
             )
@@ -218,6 +223,13 @@ class Database:
         except (*_SERVER_GONE, _NoAnswer) as error:
             self.breaker.failed(call)
             raise self._lost(error) from error
+        except CANNOT_WRITE as error:
+            self.breaker.failed(call)
+            connection.terminate()
+            raise DatabaseUnavailable(
+                f"the database {shown(self.dsn)} takes no writes: {error}; is it a standby,"
+                " is default_transaction_read_only set, is the disk full?"
+            ) from error
         except asyncpg.PostgresError as error:
             self.breaker.succeeded(call)  # the server answered
             if isinstance(error, asyncpg.IdleInTransactionSessionTimeoutError):

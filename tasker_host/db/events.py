@@ -68,10 +68,15 @@ class Tail:
         found: list[dict[str, Any]] = []
         for namespace in await namespaces(self._database, self._namespace):
             after = max(0, self._newest.get(namespace, 0) - LOOK_BACK)
-            seen = self._seen.get(namespace, set())
-            rows = [row for row in await self._look(namespace, after=after) if row["msg_id"] not in seen]
-            self._note(namespace, rows)
-            found += self._wanted(rows)
+            while True:
+                rows = await self._look(namespace, after=after)
+                seen = self._seen.get(namespace, set())
+                new = [row for row in rows if row["msg_id"] not in seen]
+                self._note(namespace, new)
+                found += self._wanted(new)
+                if len(rows) < MOST_AT_ONCE:
+                    break
+                after = rows[-1]["msg_id"]
         return _in_order(found)
 
     async def _look(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 from pgmq import get_embedded_install_sql, get_embedded_sql_version
 
-from tasker_host.db.database import CONNECTION_LOST, Database, dropped
+from tasker_host.db.database import CANNOT_WRITE, CONNECTION_LOST, Database, dropped
 from tasker_host.db.dsn import shown
 from tasker_host.db.sqlfiles import folder
 from tasker_host.errors import DatabaseError, DatabaseUnavailable, SchemaMismatch
@@ -112,12 +112,25 @@ async def migrate(database: Database) -> tuple[str, ...]:
                 # What the role allows a statement is not meant for an index of ten million rows.
                 await connection.execute("set local statement_timeout = 0")
                 await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
-                pending = _pending(await _known(connection))
+                known = await _known(connection)
+                if not known:
+                    await _check_encoding(database, connection)
+                pending = _pending(known)
                 if pending:
                     await _apply(connection, pending)
                 return tuple(migration.name for migration in pending)
     finally:
         await dropped(connection)
+
+
+async def _check_encoding(database: Database, connection: Connection) -> None:
+    """Raises DatabaseError where a value that a handler returns may have no form: it could not be stored later."""
+    encoding = await connection.fetchval("select current_setting('server_encoding')")
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"the database {shown(database.dsn)} has the encoding {encoding}, which cannot hold every text: make one"
+            " with `create database … encoding 'UTF8' template template0`"
+        )
 
 
 async def _apply(connection: Connection, pending: list[Migration]) -> None:
@@ -145,10 +158,12 @@ def _told(database: Database) -> Iterator[None]:
     where = shown(database.dsn)
     try:
         yield
+    except CANNOT_WRITE as error:
+        raise _rolled_back(where, error) from error
     except CONNECTION_LOST as error:
         raise DatabaseUnavailable(
-            f"the connection to the database {where} was lost while its schema was looked at or migrated; a migration"
-            " is done as a whole or not at all: try again"
+            f"the connection to the database {where} was lost while its schema was looked at or migrated:"
+            f" {str(error) or type(error).__name__}; a migration is done as a whole or not at all: try again"
         ) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise DatabaseError(
@@ -161,18 +176,14 @@ def _told(database: Database) -> Iterator[None]:
             " holds a lock on its tables: see pg_stat_activity, and try again"
         ) from error
     except asyncpg.PostgresError as error:
-        raise DatabaseError(
-            f"the migration of the database {where} failed and was rolled back as a whole: {error}"
-        ) from error
+        raise _rolled_back(where, error) from error
+
+
+def _rolled_back(where: str, error: Exception) -> DatabaseError:
+    return DatabaseError(f"the migration of the database {where} failed and was rolled back as a whole: {error}")
 
 
 async def _known(connection: Connection) -> dict[int, tuple[str, str]]:
-    encoding = connection.get_settings().server_encoding
-    if encoding != "UTF8":
-        raise SchemaMismatch(
-            f"the database keeps text as {encoding}, in which not all text can be kept; tasker-host needs UTF8: make"
-            " another one by `create database … encoding 'UTF8' template template0`, and set DATABASE_URL to it"
-        )
     found = await connection.fetch(
         "select attname::text from pg_attribute where attrelid = to_regclass('tasker.migrations') and attnum > 0"
     )

@@ -12,6 +12,7 @@ none included; `*` alone is every name.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from tasker_host.domain.event import HOST_PREFIX
@@ -19,6 +20,8 @@ from tasker_host.domain.event import HOST_PREFIX
 _SEGMENT = re.compile(r"[a-z0-9_]+")
 _ANY = ("**", "#")
 MOST_CHARACTERS = 255
+MOST_EXPRESSED = 2
+"""Times `**` in a pattern that is matched as an expression: Python's take for ever with many of them."""
 
 
 def pattern_problem(pattern: object) -> str | None:
@@ -60,8 +63,37 @@ def pattern_regex(pattern: str) -> str:
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern_regex(pattern))
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a name is one of the pattern's."""
+    parts = pattern.split(".")
+    if sum(part in _ANY for part in parts) <= MOST_EXPRESSED:
+        found = re.compile(pattern_regex(pattern)).search
+        return lambda name: found(f".{name}") is not None
+    return lambda name: _walked(parts, name.split("."))
+
+
+def _walked(parts: Sequence[str], segments: Iterable[str]) -> bool:
+    """The same by steps, whose number is at most that of the parts times that of the segments."""
+    at = _beyond(parts, {0})
+    for segment in segments:
+        some = (part for part in at if part < len(parts))
+        at = _beyond(
+            parts,
+            {
+                part if parts[part] in _ANY else part + 1
+                for part in some
+                if parts[part] in _ANY or parts[part] in ("*", segment)
+            },
+        )
+    return len(parts) in at
+
+
+def _beyond(parts: Sequence[str], at: set[int]) -> set[int]:
+    """And where one is without a further segment."""
+    for number, part in enumerate(parts):
+        if number in at and part in _ANY:
+            at.add(number + 1)
+    return at
 
 
 def matches(pattern: str, name: str) -> bool:
@@ -71,4 +103,4 @@ def matches(pattern: str, name: str) -> bool:
     """
     if name.startswith(HOST_PREFIX) and not pattern.startswith(HOST_PREFIX):
         return False
-    return _compiled(pattern).search(f".{name}") is not None
+    return _matcher(pattern)(name)

@@ -14,6 +14,7 @@ from tasker_host.db.sqlfiles import query
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.routing import own_queue
 from tasker_host.errors import DatabaseError, InvalidRequest
+from tasker_host.handlers.classify import storable
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -80,12 +81,17 @@ def lost(event: Consumed) -> str:
     )
 
 
+LONGEST_NAME = 255
+"""Characters of the name of a queue, or of a consumer."""
+
 MOST = 1_000_000
 """Of seconds, events and attempts that a consumer may ask for."""
 
 
-def check_arguments(queue: str, once: Any, poll_interval_seconds: Any, **numbers: Any) -> None:
+def check_arguments(queue: Any, once: Any, poll_interval_seconds: Any, **numbers: Any) -> None:
     """Those of `consume`. Raises InvalidRequest."""
+    if not _is_name(queue):
+        raise InvalidRequest(f"queue must be the name of a queue (got {queue!r:.80})")
     if (whose := own_queue(queue)) is not None:
         # What is no event would go to the archive: steps would never run.
         raise InvalidRequest(f"{queue!r} is a queue of {whose}, which the host itself reads; consume would empty it")
@@ -95,8 +101,13 @@ def check_arguments(queue: str, once: Any, poll_interval_seconds: Any, **numbers
     pause = poll_interval_seconds
     if isinstance(pause, bool) or not isinstance(pause, int | float) or not 0 < pause <= MOST:
         raise InvalidRequest(f"poll_interval_seconds must be a number above 0, to {MOST} (got {pause!r:.80})")
-    if once is not None and (not isinstance(once, str) or not once):
-        raise InvalidRequest(f"once must be a name, or None (got {once!r:.80})")
+    if once is not None and not _is_name(once):
+        raise InvalidRequest(f"once must be a name of up to {LONGEST_NAME} characters, or None (got {once!r:.80})")
+
+
+def _is_name(value: Any) -> bool:
+    """Whether it can be kept: the database holds neither U+0000 nor lone surrogates, and no index a long text."""
+    return isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and storable(value) == value
 
 
 async def check_there(connection: Connection, queue: str) -> None:

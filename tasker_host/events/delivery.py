@@ -20,7 +20,7 @@ from tasker_host.domain.backoff import BackoffPolicy, delay_seconds
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import loads
 from tasker_host.errors import HandlerError, JsonError, PermanentError, TargetGone
-from tasker_host.handlers.classify import asked_seconds
+from tasker_host.handlers.classify import asked_seconds, storable
 from tasker_host.hooks.relay import Relay
 
 log = structlog.get_logger("tasker.relay")
@@ -101,7 +101,7 @@ class Deliverer:
             told = "the delivery was cancelled from within"
         except HandlerError as error:
             told, retry_after = _told(error), asked_seconds(error.retry_after)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # plugin code: whatever it raises is a delivery that failed
             told = _told(error)
         return self._retried(taken, event, told, retry_after)
 
@@ -191,6 +191,11 @@ def _in_thread(deliver: Callable[[DomainEvent], Any], event: DomainEvent) -> asy
 
 
 def _told(error: BaseException) -> str:
+    """What is kept of it in the database, which cannot hold everything that a text of Python may have."""
+    try:
+        text = storable(str(error))
+    except Exception:  # a plugin's own __str__
+        text = "(which cannot be shown)"
     if isinstance(error, HandlerError):
-        return str(error) or error.code
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return text or error.code
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

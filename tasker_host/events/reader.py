@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 import asyncpg
 import structlog
 
-from tasker_host.db.database import CONNECTION_LOST, Database, dropped
+from tasker_host.db.database import CONNECTION_LOST, TRANSIENT, Database, dropped
 from tasker_host.db.sqlfiles import query
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import loads
@@ -172,7 +172,7 @@ class Consumer:
             return
         try:
             found = await self._read(want)
-        except (DatabaseUnavailable, *CONNECTION_LOST) as error:
+        except (DatabaseUnavailable, asyncpg.QueryCanceledError, *TRANSIENT, *CONNECTION_LOST) as error:
             log.warning("events not read", queue=self.queue, error=str(error) or type(error).__name__)
             await self._disconnect()
             await asyncio.sleep(RECONNECT_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret

@@ -138,8 +138,13 @@ def asked_seconds(value: Any) -> float | None:
             value = value.total_seconds()
         case str():
             value = parse_retry_after(value, datetime.now(UTC))
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return max(0.0, float(value)) if is_number else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        seconds = float(value)
+    except OverflowError:  # an integer that no float can be
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 # Words ----------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasker_host.domain.patterns import matches, pattern_problem, pattern_regex
 from tasker_host.domain.routing import key_problem, queue_problem, relay_problem
@@ -61,6 +63,30 @@ def test_a_word_alone_which_no_event_is_called_is_told_with_what_may_be_meant():
 )
 def test_the_happenings_of_the_host_are_matched_by_patterns_that_begin_with_host_only(pattern, expected):
     assert matches(pattern, "host.step.finished") is expected
+
+
+def is_said(parts: list[str], segments: list[str]) -> bool:
+    """What the patterns say, word for word."""
+    if not parts:
+        return not segments
+    if parts[0] in ("**", "#"):
+        return is_said(parts[1:], segments) or bool(segments and is_said(parts, segments[1:]))
+    return bool(segments) and parts[0] in ("*", segments[0]) and is_said(parts[1:], segments[1:])
+
+
+@given(
+    parts=st.lists(st.sampled_from(["a", "b", "*", "**", "#"]), min_size=2, max_size=6),
+    segments=st.lists(st.sampled_from(["a", "b", "a_b"]), min_size=2, max_size=6),
+)
+def test_a_pattern_says_the_same_however_many_times_any_number_of_segments_is_in_it(parts, segments):
+    assert matches(".".join(parts), ".".join(segments)) is is_said(parts, segments)
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("pattern", [".".join(["**"] * 60), ".".join(["**", "a"] * 40)])
+def test_a_pattern_of_any_kind_is_matched_at_once(pattern):
+    assert not matches(f"{pattern}.z", ".".join(["a"] * 100))
+    assert matches(f"{pattern}.z", ".".join(["a"] * 100 + ["z"]))
 
 
 @pytest.mark.parametrize("queue", ["payments", "_a1", "x" * 47])

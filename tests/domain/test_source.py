@@ -169,6 +169,8 @@ def test_a_template_needs_its_identity(key: str) -> None:
          "here steps[0].publishes_events[0].name: names that start with 'host.' are the host's own"),
         (with_steps(step("a", publishes_events=[{"name": "a.b", "publisher": "1x"}])),
          "here steps[0].publishes_events[0].publisher: must be identifiers joined by dots"),
+        (with_steps(step("a", publishes_events=[{"name": "a.b", "publisher": "x" * 256}])),
+         "here steps[0].publishes_events[0].publisher: must have at most 255 characters"),
         (with_steps(step("a", result_schema={"required": "a"})),
          "here steps[0].result_schema.required: not a JSON Schema: 'a' is not of type 'array'"),
         (GOOD | {"environments": {"test": {"steps": [{"name": "check", "handler": {"callable": "y"}}]}}},

@@ -307,7 +307,12 @@ async def test_a_database_that_goes_away_is_waited_for(queue, dsn):
         (QUEUE, {"batch_size": 0}, "batch_size must be a whole number"),
         (QUEUE, {"max_attempts": 0}, "max_attempts must be a whole number"),
         (QUEUE, {"poll_interval_seconds": 0}, "poll_interval_seconds must be a number above 0"),
-        (QUEUE, {"once": ""}, "once must be a name, or None (got '')"),
+        (QUEUE, {"once": ""}, "once must be a name of up to 255 characters, or None (got '')"),
+        (QUEUE, {"once": "x" * 256}, "once must be a name of up to 255 characters"),
+        (QUEUE, {"once": "a\x00"}, "once must be a name of up to 255 characters"),
+        (QUEUE, {"once": "\udcff"}, "once must be a name of up to 255 characters"),
+        (None, {}, "queue must be the name of a queue (got None)"),
+        (f"{QUEUE}\x00", {}, "queue must be the name of a queue"),
     ],
 )
 def test_what_would_empty_a_queue_or_never_end_is_refused(queue, arguments, told):

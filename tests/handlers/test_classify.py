@@ -132,6 +132,7 @@ def test_an_error_with_an_init_of_its_own_is_told():
         ("Thu, 01 Jan 1970 00:00:00 GMT", None),
         (float("nan"), None),
         (float("inf"), None),
+        (10**400, None),
         (True, None),
     ],
 )

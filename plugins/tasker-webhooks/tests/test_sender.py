@@ -113,6 +113,25 @@ async def test_an_endpoint_that_is_gone_says_so(server, sender_for):
         await sender_for(give_up_on=[410]).deliver(EVENT)
 
 
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [({"transfer-encoding": "chunked"}, b""), ({"content-encoding": "gzip"}, b"this is no gzip")],
+    ids=["does not end", "cannot be read"],
+)
+async def test_the_status_is_the_answer_whatever_becomes_of_the_rest(server, sender_for, monkeypatch, said, text):
+    monkeypatch.setattr("tasker_webhooks.sender.READ_OUT_SECONDS", 0.05)
+    server.answers = [(410, said, text)]
+    with pytest.raises(TargetGone, match=r"^410 Gone$"):
+        await sender_for(timeout_seconds=0.5).deliver(EVENT)
+
+
+async def test_an_answer_that_repeats_the_address_and_the_headers_is_told_without_them(server, sender_for):
+    server.answers = [(404, {}, b"Cannot POST /hooks?token=in-the-url as Bearer s3cret-key; see http://help.example/")]
+    with pytest.raises(RetryableError) as raised:
+        await sender_for(headers={"Authorization": "Bearer s3cret-key"}).deliver(EVENT)
+    assert str(raised.value) == "404 Not Found: Cannot POST … as …; see http://help.example/"
+
+
 async def test_answers_after_which_an_event_is_given_up(server, sender_for):
     server.answers = [(422, {}, b"")]
     with pytest.raises(PermanentError, match="422"):

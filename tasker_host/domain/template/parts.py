@@ -185,7 +185,7 @@ class EventDeclaration(Part):
     condition: PublishCondition = PublishCondition.SUCCESS
     payload_schema: dict[str, Any] | None = Field(default=None, alias="schema")
     delivery_mode: DeliveryMode = DeliveryMode.DURABLE
-    publisher: Annotated[str, like(PUBLISHER_NAME), AfterValidator(_publisher)] | None = None
+    publisher: Annotated[str, Field(max_length=255), like(PUBLISHER_NAME), AfterValidator(_publisher)] | None = None
     version: Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_clean)] = "1.0"
     include_step: Flag | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import unquote, urlsplit
 
 import httpx
 from tasker_host import DomainEvent, PermanentError, RetryableError, TargetGone
@@ -24,7 +26,10 @@ MOST_ANSWER_BYTES = 4_096
 """Of the body of an answer that are read at all."""
 
 READ_OUT_SECONDS = 1.0
-"""For the rest of a good answer."""
+"""For what an answer says beyond its status."""
+
+LEAST_PRIVATE = 4
+"""Characters of a text that is kept out of errors; shorter ones would take away too much else."""
 
 MOST_WAIT_SECONDS = 86_400.0
 """That a Retry-After may ask for."""
@@ -71,6 +76,7 @@ class Sender:
         self._clients = clients
         self._whole_event = whole_event
         self._headers = dict(headers or {})
+        self._private = _private(url, self._headers)
         self._timeout_seconds = timeout_seconds
         self._give_up_on = frozenset(give_up_on)
         self._concurrency = concurrency
@@ -95,10 +101,10 @@ class Sender:
         timeout = self._timeout_seconds
         try:
             async with client.stream("POST", self._url, content=body, headers=headers, timeout=timeout) as answer:
-                if answer.is_success:
-                    await _read_out(answer)
-                    return
+                # Whatever becomes of the rest, the status is the answer.
                 said = await _beginning(answer)
+                if answer.is_success:
+                    return
         except httpx.TimeoutException:
             raise RetryableError(f"no answer within {timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -112,7 +118,10 @@ class Sender:
             phrase = f"{status} {HTTPStatus(status).phrase}"
         except ValueError:
             phrase = str(status)
-        told = f"{phrase}: {said}" if said else phrase
+        # Many servers say which address they do not know.
+        for text in self._private:
+            said = said.replace(text, "…")
+        told = f"{phrase}: {said[:MOST_ANSWER_CHARACTERS]}" if said else phrase
         if status == HTTPStatus.GONE:
             raise TargetGone(told, error_code="HTTP_410")
         if status in self._give_up_on:
@@ -150,25 +159,29 @@ def asked_wait(header: str, now: float) -> float | None:
     return min(wait, MOST_WAIT_SECONDS) if wait > 0 else None
 
 
-async def _read_out(answer: httpx.Response) -> None:
-    """What a good answer says is of no interest, but one that was not read costs its connection.
+async def _beginning(answer: httpx.Response) -> str:
+    """What the answer says, on one line; not all of it, however much that is, and nothing where it cannot be read.
 
-    A long one, or one that does not end, is worth no more than that; the event is delivered whatever comes of it.
+    One that was not read to its end costs its connection; one that does not end is worth no more than that.
     """
+    read = b""
     with contextlib.suppress(httpx.HTTPError, TimeoutError):
         async with asyncio.timeout(READ_OUT_SECONDS):
-            await _beginning(answer)
-
-
-async def _beginning(answer: httpx.Response) -> str:
-    """What the answer says, on one line; not all of it, however much that is."""
-    read = b""
-    async for chunk in answer.aiter_bytes():
-        read += chunk
-        if len(read) >= MOST_ANSWER_BYTES:
-            break
+            async for chunk in answer.aiter_bytes():
+                read += chunk
+                if len(read) >= MOST_ANSWER_BYTES:
+                    break
     text = read[:MOST_ANSWER_BYTES].decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MOST_ANSWER_CHARACTERS]
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _private(url: str, headers: Mapping[str, str]) -> list[str]:
+    """What an answer may repeat of the request and no error is to show, the longest first."""
+    parts = urlsplit(url)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    texts = {url, target, unquote(target), parts.query, parts.path, *headers.values()}
+    texts |= {html.escape(text) for text in texts}
+    return sorted((text for text in texts if len(text) >= LEAST_PRIVATE), key=len, reverse=True)
 
 
 def _version() -> str:
