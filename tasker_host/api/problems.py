@@ -10,6 +10,7 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 
+from tasker_host.db.database import TRANSIENT
 from tasker_host.domain.json import dumps
 from tasker_host.errors import (
     DatabaseError,
@@ -148,6 +149,9 @@ def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[b
 
 
 def of_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    if isinstance(error, TRANSIENT):
+        detail = f"the database could not do it beside what else it does: {error}; nothing was done, try again"
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, DatabaseUnavailable.code, detail)
     log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
     return problem(
         HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL", "the request failed inside the host; its log has the reason"

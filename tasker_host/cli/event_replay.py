@@ -30,10 +30,10 @@ def _moment(context: click.Context, option: click.Parameter, value: str | None) 
         if ago := _AGO.fullmatch(value.strip()):
             return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         wrong = f"{value!r} is no time: write 2026-11-21T08:00:00Z, or 30m, 12h, 7d for how long ago"
         raise click.BadParameter(wrong, ctx=context, param=option) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _FILTERS = (

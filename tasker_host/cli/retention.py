@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -105,31 +105,38 @@ def _time(text: str | None) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        wrong = Problem("--before", f"must be a time with its zone, like 2026-01-31T08:00:00+01:00 (got {text!r:.60})")
-        raise InvalidRequest("the option is not valid", [wrong])
-    return at
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    wrong = Problem("--before", f"must be a time with its zone, like 2026-01-31T08:00:00+01:00 (got {text!r:.60})")
+    raise InvalidRequest("the option is not valid", [wrong])
 
 
 @contextmanager
 def _stream(output: Path | None) -> Iterator[IO[bytes]]:
-    """Where the lines go. A file is there only when all of them are in it."""
+    """Where the lines go. A file is there only when all of them are in it; a device or a pipe is just written to."""
     from tasker_host.errors import InvalidRequest, Problem
 
-    if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    partial = output.with_name(f"{output.name}.partial")
+    partial = None
     try:
-        with partial.open("wb") as stream:
-            yield stream
-        partial.replace(output)
+        if output is None:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif output.exists() and not output.is_file():
+            with output.open("wb") as stream:
+                yield stream
+        else:
+            target = output.resolve()  # a link goes on to be one
+            partial = target.with_name(f"{target.name}.partial")
+            with partial.open("wb") as stream:
+                yield stream
+            partial.replace(target)
+    except BrokenPipeError:
+        raise  # whoever reads has enough
     except OSError as error:
-        raise InvalidRequest(
-            "the file cannot be written", [Problem(str(output), error.strerror or str(error))]
-        ) from None
+        where = "stdout" if output is None else str(output)
+        raise InvalidRequest("the file cannot be written", [Problem(where, error.strerror or str(error))]) from None
     finally:
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)

@@ -62,6 +62,8 @@ _SESSION = {
     "default_transaction_isolation": "read committed",
     # A backslash in SQL is one.
     "standard_conforming_strings": "on",
+    # Who listens for bells is idle for as long as nothing rings.
+    "idle_session_timeout": "0",
 }
 """Whatever the role or the database says."""
 

@@ -88,7 +88,7 @@ def functions() -> Migration:
 
 
 async def status(database: Database) -> SchemaStatus:
-    """What is applied and what is pending. Raises SchemaMismatch for a schema this host must not touch."""
+    """What is applied and what is pending. Raises SchemaMismatch for a database that this host must not use."""
     connection = await database.connect(role="migrate")
     try:
         with _told(database):
@@ -109,6 +109,8 @@ async def migrate(database: Database) -> tuple[str, ...]:
     try:
         with _told(database):
             async with connection.transaction():
+                # What the role allows a statement is not meant for an index of ten million rows.
+                await connection.execute("set local statement_timeout = 0")
                 await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
                 known = await _known(connection)
                 if not known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasker_host.domain.template.template import NAMESPACE
 from tasker_host.errors import Problem
 
 MOST_KEY_BYTES = 1000
@@ -17,10 +18,13 @@ MOST_PER_SECOND = 1e6
 def key_problems(key: str) -> list[Problem]:
     """Why operators cannot limit `key`."""
     kind, _, name = key.partition(":")
-    if kind not in ("namespace", "handler", "key") or not name:
+    namespace, has_value, _ = name.partition(":")
+    if kind not in ("namespace", "handler", "key") or not name or (kind == "key" and not has_value):
         return [Problem("key", f"must be namespace:NAME, handler:CALLABLE or key:NAMESPACE:VALUE (got {key[:80]!r})")]
     if "\x00" in key:
         return [Problem("key", "must not contain the character U+0000")]
+    if kind != "handler" and not NAMESPACE.fullmatch(name if kind == "namespace" else namespace):
+        return [Problem("key", f"must name a namespace, of 1 to 29 of a-z, 0-9 and _ (got {key[:80]!r})")]
     if (size := len(key.encode(errors="replace"))) > MOST_KEY_BYTES:
         return [Problem("key", f"must have at most {MOST_KEY_BYTES:,} bytes (has {size:,})")]
     return []

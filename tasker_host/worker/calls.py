@@ -209,7 +209,10 @@ class Calls:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._database.connect(
-                role=f"worker {self._id}", idle_in_transaction_session_timeout="60s"
+                role=f"worker {self._id}",
+                idle_in_transaction_session_timeout="60s",
+                # A report that takes longer than others may would be made again for ever.
+                statement_timeout="0",
             )
             self.connected = True
             self._on_connected()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -114,10 +117,32 @@ def test_tasks_are_exported_a_line_each(tasks, on, tmp_path):
     assert json.loads(line)["task"]["name"] == "good"
     assert on("task", "export", "--namespace", "others").out == ""
     assert on("task", "export", "--before", "2000-01-01T00:00:00Z").out == ""
-    for wrong in ("tomorrow", "2026-01-01T00:00:00"):
+    for wrong in ("tomorrow", "2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
         assert on("task", "export", "--before", wrong).code == 2
     assert on("task", "export", "--output", "nowhere/tasks.jsonl").code == 2
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_what_is_no_file_is_written_to_and_stays_what_it_is(tasks, on, tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link.jsonl"
+    os.mkfifo(pipe)
+    link.symlink_to("linked.jsonl")
+    with ThreadPoolExecutor() as threads:
+        read = threads.submit(pipe.read_text, "utf-8")
+        assert on("task", "export", "--output", str(pipe)).code == 0
+        assert len(read.result().splitlines()) == 2
+    assert pipe.is_fifo()
+    assert on("task", "export", "--output", str(link)).code == 0
+    assert link.is_symlink()
+    assert len((tmp_path / "linked.jsonl").read_text("utf-8").splitlines()) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="a device without room is Linux's")
+def test_a_disk_that_is_full_is_told(tasks, on, tmp_path):
+    (tmp_path / "full").symlink_to("/dev/full")
+    told = on("task", "export", "--output", "full")
+    assert (told.code, told.err) == (2, "error: the file cannot be written\n  full: No space left on device\n")
+    assert Path("/dev/full").is_char_device()
 
 
 def test_retention_can_be_tried_and_done_by_hand(tasks, on):

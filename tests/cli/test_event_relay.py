@@ -115,6 +115,7 @@ async def test_a_relay_is_paused_resumed_and_removed(erp, on):
         (["replay", "--name", "Payment.*"], "is no pattern of event names"),
         (["replay", "--since", "soon"], "'soon' is no time"),
         (["replay", "--since", "999999w"], "'999999w' is no time"),
+        (["replay", "--until", "9999-12-31T23:00:00-02:00"], "is no time"),
         (["replay", "--from", "queue"], "needs --relay"),
         (["replay", "--queue", "x"], "--queue is for"),
         (["replay", "--from", "archive", "--queue", "orders_domain_event"], "no queue 'orders_domain_event' in this"),

@@ -251,6 +251,13 @@ def _handlers(template: TaskTemplate) -> list[type[StepHandler]]:
     ]
 
 
+_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    *(abs, all, any, bool, dict, divmod, enumerate, filter, float, int, isinstance, len, list, map, max, min, pow),
+    *(range, reversed, round, set, sorted, str, sum, tuple, zip),
+)
+"""Of Python's own, what a formula may call."""
+
+
 class _Formula:
     """A small Python expression over a step's context: input, dep, init, cursor, checkpoint, workers(prefix, key)."""
 
@@ -265,46 +272,23 @@ class _Formula:
             "workers": lambda prefix, key: [
                 value[key] for name, value in sorted(context.dependencies.items()) if name.startswith(prefix)
             ],
-            **{
-                f.__name__: f
-                for f in (
-                    sum,
-                    len,
-                    sorted,
-                    min,
-                    max,
-                    abs,
-                    round,
-                    int,
-                    float,
-                    str,
-                    list,
-                    range,
-                    any,
-                    all,
-                    dict,
-                    set,
-                    bool,
-                )
-            },
+            **{function.__name__: function for function in _FUNCTIONS},
         }
 
     def __call__(self, text: str) -> Any:
         tree = ast.parse(text, mode="eval")
         if any(isinstance(node, ast.Attribute) and node.attr.startswith("_") for node in ast.walk(tree)):
             raise UnknownAction(f"not a formula: {text!r}")
-        value = eval(compile(tree, "<formula>", "eval"), {"__builtins__": {}}, self._names)
+        # As globals: what a comprehension computes sees no locals.
+        value = eval(compile(tree, "<formula>", "eval"), {"__builtins__": {}, **self._names})
         return _plain(value)
 
 
 class _Open(dict[str, Any]):
-    """A mapping whose keys are attributes too."""
+    """A mapping whose keys are attributes too, before its methods: `input.items` is what the context has there."""
 
-    def __getattr__(self, key: str) -> Any:
-        try:
-            return self[key]
-        except KeyError:
-            raise AttributeError(key) from None
+    def __getattribute__(self, key: str) -> Any:
+        return self[key] if key in self else super().__getattribute__(key)
 
 
 def _open(value: Any) -> Any:

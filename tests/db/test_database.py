@@ -91,6 +91,16 @@ async def test_a_connection_that_is_cut_while_in_use_is_unavailable_and_the_next
     assert await database.fetchval("select 1") == 1
 
 
+@pytest.mark.parametrize("state", ["53200", "57014", "58030"])
+async def test_a_server_that_cannot_now_is_unavailable_and_the_connection_stays(database, state):
+    async with database.acquire() as connection:
+        pid = connection.get_server_pid()
+    with pytest.raises(DatabaseUnavailable, match=r"^the database .* cannot do this now, and nothing was done: no$"):
+        await database.fetch(f"do $$ begin raise exception 'no' using errcode = '{state}'; end $$")
+    assert await database.fetchval("select pg_backend_pid()") == pid
+    assert database.breaker.failures == 0
+
+
 async def test_a_database_that_is_closed_says_so(database):
     await database.close()
     with pytest.raises(DatabaseUnavailable, match="is not open"):
@@ -107,6 +117,25 @@ async def test_connections_say_who_they_are(database):
     rows = await database.fetch("select application_name from pg_stat_activity where datname = current_database()")
     await connection.close()
     assert "tasker worker w1" in {row[0] for row in rows}
+
+
+async def test_what_the_database_has_for_other_sessions_is_not_that_of_ours(database):
+    name = urlsplit(database.dsn).path[1:]
+    await database.fetch(f'alter database "{name}" set default_transaction_isolation = serializable')
+    await database.fetch(f'alter database "{name}" set standard_conforming_strings = off')
+    await database.fetch(f'alter database "{name}" set idle_session_timeout = 100')
+    connection = await database.connect(role="worker w1")
+    other = Database(database.dsn)
+    await other.open()
+    for setting, wanted in {
+        "transaction_isolation": "read committed",
+        "standard_conforming_strings": "on",
+        "idle_session_timeout": "0",
+    }.items():
+        shows = f"select current_setting('{setting}')"
+        assert [await connection.fetchval(shows), await other.fetchval(shows)] == [wanted, wanted]
+    await connection.close()
+    await other.close()
 
 
 @pytest.mark.parametrize(

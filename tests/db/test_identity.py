@@ -46,6 +46,11 @@ async def test_sql_and_python_write_the_same_canonical_json(connection, value):
         assert await canonical(connection, json.dumps(value, ensure_ascii=ensure_ascii)) == canonical_json(value)
 
 
+async def test_a_session_that_shows_fewer_digits_makes_the_same_text(connection):
+    await connection.execute("set extra_float_digits = 0")
+    assert await canonical(connection, "[0.30000000000000004, 5e-324]") == "[0.30000000000000004,5e-324]"
+
+
 @often
 @given(number=st.from_regex(NUMBER, fullmatch=True))
 async def test_a_number_is_the_same_however_it_was_written(connection, number):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tasker_host.db.kernel import Taken
 from tests.db.conftest import done, failed
 
@@ -23,6 +25,13 @@ async def is_waiting(watcher, waiter) -> None:
     """Returns when the connection of `waiter` waits for a lock."""
     while not await waits(watcher, waiter):
         await asyncio.sleep(0)
+
+
+async def operate(kernel, action: str, task) -> str | None:
+    """Why nothing was done, else None."""
+    return await kernel.connection.fetchval(
+        "select refused from tasker.tasks_operate($1, array[$2::uuid], 'ada', 'r', '{}')", action, task
+    )
 
 
 async def siblings(kernel, count: int = 2):
@@ -151,6 +160,68 @@ async def test_renewing_and_finishing_the_same_steps_do_not_deadlock(kernel, new
     assert not isinstance(renewed, Exception)
     assert not isinstance(finished, Exception)
     assert await kernel.messages() == 0
+
+
+@pytest.mark.parametrize("action", ["cancel", "resolve_manually", "pause"])
+async def test_an_operator_waits_for_a_claim_at_the_message_and_holds_no_step_then(kernel, new_kernel, action):
+    """A claim locks messages, then steps."""
+    (task,), _ = await kernel.submit(await kernel.template({"a": []}))
+    operator, watcher = await new_kernel(), await new_kernel()
+    await kernel.connection.execute("set lock_timeout = '1ms'")
+    async with kernel.connection.transaction():
+        await kernel.connection.execute("select from pgmq.q_tests_queue for update")
+        operating = asyncio.create_task(operate(operator, action, task))
+        await is_waiting(watcher, operator)
+        await kernel.connection.execute("select from tasker.steps where task_uuid = $1 for no key update", task)
+    assert await operating is None
+
+
+@pytest.mark.parametrize("action", ["cancel", "resolve_manually", "pause"])
+async def test_an_operator_and_who_frees_room_for_the_same_step_do_not_wait_in_a_circle(kernel, new_kernel, action):
+    """Room goes to a parked step by its row among the parked ones, then by its message."""
+    await kernel.submit(await kernel.template({"a": []}), 2)
+    await kernel.connection.execute(
+        "select tasker.limit_set('namespace:tests', 1, null, null, false, 'ada', 'one at a time')"
+    )
+    (running,) = (await kernel.claim()).steps
+    parked = await kernel.connection.fetchval("select task_uuid from tasker.parked")
+    operator, watcher = await new_kernel(), await new_kernel()
+    await kernel.connection.execute("set lock_timeout = '1ms'")
+    async with kernel.connection.transaction():
+        await kernel.connection.execute("select from tasker.parked for update")
+        operating = asyncio.create_task(operate(operator, action, parked))
+        await is_waiting(watcher, operator)
+        await kernel.finish(done(running))
+    assert await operating is None
+    assert await kernel.connection.fetchval("select running from tasker.limits where key = 'namespace:tests'") == 0
+
+
+async def test_a_step_that_was_taken_while_its_task_was_cancelled_ends_on_its_own(kernel, new_kernel):
+    (task,), _ = await kernel.submit(await kernel.template({"a": [], "b": []}))
+    operator, watcher = await new_kernel(), await new_kernel()
+    async with kernel.connection.transaction():
+        (taken,) = (await kernel.claim(want=1)).steps
+        cancelling = asyncio.create_task(operate(operator, "cancel", task))
+        await is_waiting(watcher, operator)
+    assert await cancelling is None
+    assert (await kernel.finish(done(taken))).superseded == []
+    states = await kernel.connection.fetch("select state from tasker.steps where task_uuid = $1 order by state", task)
+    assert [row["state"] for row in states] == ["cancelled", "complete"]
+
+
+async def test_a_step_that_was_taken_while_its_task_was_paused_keeps_its_lease(kernel, new_kernel):
+    await kernel.clock(NOW)
+    (task,), _ = await kernel.submit(await kernel.template({"a": [], "b": []}))
+    operator, watcher = await new_kernel(), await new_kernel()
+    await operator.clock(NOW)
+    async with kernel.connection.transaction():
+        (taken,) = (await kernel.claim(want=1)).steps
+        pausing = asyncio.create_task(operate(operator, "pause", task))
+        await is_waiting(watcher, operator)
+    assert await pausing is None
+    until = dict(await kernel.connection.fetch("select msg_id, vt::text from pgmq.q_tests_queue"))
+    assert until.pop(taken.msg_id) != "infinity"
+    assert list(until.values()) == ["infinity"]
 
 
 async def test_a_renewal_does_not_wait_for_a_finish(kernel, new_kernel):

@@ -44,6 +44,14 @@ async def test_many_hosts_may_migrate_at_once(empty):
     assert sorted(applied) == [(), (), (), EVERYTHING]
 
 
+async def test_what_the_database_has_for_others_does_not_stop_a_migration(empty):
+    name = urlsplit(empty.dsn).path[1:]
+    for setting in ("default_transaction_isolation = 'repeatable read'", "statement_timeout = '50ms'"):
+        await empty.fetch(f'alter database "{name}" set {setting}')
+    applied = await asyncio.gather(*(migrate(empty) for _ in range(4)))
+    assert sorted(applied) == [(), (), (), EVERYTHING]
+
+
 async def test_status_changes_nothing(empty):
     await status(empty)
     assert await empty.fetchval("select to_regnamespace('tasker') is null and to_regnamespace('pgmq') is null")

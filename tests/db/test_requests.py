@@ -57,6 +57,18 @@ async def test_a_task_is_created_with_the_transaction_of_the_caller_or_not_at_al
     assert (step.task_uuid, json.loads(step.context)) == (task, {"n": 1})
 
 
+async def test_the_highest_version_is_taken_however_large_its_numbers_are(kernel):
+    for version in ("9.0.0", "20261121000000.0.0", "20251121000000.0.0"):
+        await template(kernel, version)
+    task = await submit(kernel)
+    versions = await kernel.connection.fetchval("select tasker.template_versions('tests', 't')")
+    assert [each["version"] for each in json.loads(versions)] == ["20261121000000.0.0", "20251121000000.0.0", "9.0.0"]
+    taken = await kernel.connection.fetchval(
+        "select version from tasker.templates join tasker.tasks using (template_id) where task_uuid = $1", task
+    )
+    assert taken == "20261121000000.0.0"
+
+
 async def test_what_is_not_said_is_the_templates(kernel):
     await template(kernel, "1.9.0")
     latest = await template(kernel, "1.10.0", priority=7, tags=["eu"])
@@ -102,6 +114,13 @@ async def test_what_does_not_hold_is_told(kernel, arguments, error, message):
     with pytest.raises(error) as refused:
         await submit(kernel, **arguments)
     assert refused.value.message == message
+
+
+@pytest.mark.parametrize("start_at", ["infinity", "-infinity", "20000-01-01 00:00+00", "0044-03-15 00:00+00 BC"])
+async def test_a_start_that_no_host_could_read_is_refused(kernel, start_at):
+    await template(kernel)
+    with pytest.raises(asyncpg.CheckViolationError, match="start_at must be of a year from 2 to 9998"):
+        await kernel.connection.execute(f"select tasker.task_submit('tests', 't', start_at => '{start_at}')")
 
 
 async def test_a_key_that_the_template_demands_is_asked_for_and_one_that_is_taken_is_told(kernel):

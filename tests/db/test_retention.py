@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.db.conftest import Kernel, done, failed
+from tests.db.test_locking import is_waiting
 from tests.db.test_sweep import NOW, sweep, template
 
 DAY = timedelta(days=1)
@@ -45,6 +46,19 @@ async def counted(kernel: Kernel) -> None:
     assert await kernel.connection.fetchval(
         "select coalesce((select tasks from tasker.finished_counts), 0) = (select count(*) from tasker.finished)"
     )
+
+
+async def test_no_dead_letter_is_filed_of_a_task_that_is_going(kernel, new_kernel):
+    task = await finished(kernel, await template(kernel, {"a": []}), NOW)
+    person, watcher = await new_kernel(), await new_kernel()
+    async with kernel.connection.transaction():
+        assert await retain(kernel, before=NOW + DAY) == 1
+        filing = asyncio.create_task(
+            person.connection.fetchval("select tasker.dead_letter_manual($1, 'look', null)", task)
+        )
+        await is_waiting(watcher, person)
+    assert await filing is None
+    assert await there(kernel, "dead_letters") == set()
 
 
 async def test_tasks_that_ended_before_go_and_take_everything_along(kernel):

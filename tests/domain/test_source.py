@@ -143,6 +143,7 @@ def test_a_template_needs_its_identity(key: str) -> None:
         (GOOD | {"steps": {"a": 1}}, "here steps: must be a list (got a mapping)"),
         (GOOD | {"steps": None, "loaded_from": 1}, "here loaded_from: unknown key; known here: name, namespace_name"),
         (GOOD | {"version": "1.0"}, "here version: must be three numbers, like 1.2.0 (got '1.0')"),
+        (GOOD | {"version": "١.٢.٣"}, "here version: must be three numbers, like 1.2.0 (got '١.٢.٣')"),
         (GOOD | {"namespace_name": "a" * 30}, "here namespace_name: must be 1 to 29 of a-z, 0-9 and _"),
         (GOOD | {"priority": 101}, "here priority: must be less than or equal to 100 (got 101)"),
         (GOOD | {"composition": {1}}, "here composition: unknown key"),

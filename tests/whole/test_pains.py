@@ -111,6 +111,38 @@ async def again(connection: asyncpg.Connection, *roles: str) -> bool:
     return True
 
 
+async def test_a_database_that_takes_no_changes_for_a_while_makes_no_result_a_failure(dsn):
+    gate = asyncio.Event()
+
+    @step_handler("waits")
+    async def waits(context: StepContext) -> int:
+        await gate.wait()
+        return context.attempt
+
+    made = plugin([waits, after], [chain("t", "waits", "after", max_attempts=1)])
+    killer = await asyncpg.connect(dsn)
+    name = await killer.fetchval("select current_database()")
+    with capture_logs() as logs:
+        async with running_host(dsn, made, database__breaker_failures=100, worker__lease_seconds=60) as host:
+            tasks = [await submit(host, "t", {"n": number}) for number in range(3)]
+            while host.worker.running < 3:
+                await asyncio.sleep(0)
+            await killer.execute(f'alter database "{name}" set default_transaction_read_only = on')
+            await killer.execute(CUT)
+            gate.set()
+            while sum("read-only" in str(entry.get("error")) for entry in logs) < 2:
+                await asyncio.sleep(0)
+            with pytest.raises(DatabaseUnavailable):
+                await submit(host, "t", {"n": 4})
+            await killer.execute("set default_transaction_read_only = off")
+            await killer.execute(f'alter database "{name}" reset default_transaction_read_only')
+            await killer.execute(CUT)
+            rows = await ended(host, *tasks)
+    assert [results(row) for row in rows] == [{"waits": 1, "after": 1}] * 3
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []
+    await killer.close()
+
+
 async def test_a_stranger_idle_in_transaction_stops_nobody(dsn):
     """With a snapshot that keeps every dead row, and locks on rows of tasks that are not to run."""
     async with running_host(dsn, MADE) as host:

@@ -39,8 +39,9 @@ STRUCTURE = "structure"
 """Type of the validation error for steps that do not hold together."""
 
 # 29: the longest queue of a namespace is {namespace}_domain_events_dlq, and PGMQ allows 47 characters.
-_NAMESPACE = re.compile(r"[a-z_][a-z0-9_]{0,28}")
-_VERSION = re.compile(r"\d+\.\d+\.\d+")
+NAMESPACE = re.compile(r"[a-z_][a-z0-9_]{0,28}")
+"""What a namespace may be called."""
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 _NAME = re.compile(r"[^\s/]+")
 
 
@@ -51,8 +52,8 @@ def _template_name(name: str) -> str:
 
 
 def _namespace(name: str) -> str:
-    if not _NAMESPACE.fullmatch(name):
-        hint = f"; did you mean '{name.lower()}'?" if _NAMESPACE.fullmatch(name.lower()) else ""
+    if not NAMESPACE.fullmatch(name):
+        hint = f"; did you mean '{name.lower()}'?" if NAMESPACE.fullmatch(name.lower()) else ""
         raise ValueError(f"must be 1 to 29 of a-z, 0-9 and _, not starting with a digit{hint}")
     return name
 
@@ -70,7 +71,7 @@ class TaskTemplate(Part):
     """
 
     name: Annotated[Name, like(_NAME), AfterValidator(_template_name)]
-    namespace_name: Annotated[str, like(_NAMESPACE), AfterValidator(_namespace)]
+    namespace_name: Annotated[str, like(NAMESPACE), AfterValidator(_namespace)]
     version: Annotated[str, Field(max_length=50), like(_VERSION), AfterValidator(_version)]
     description: str | None = None
     metadata: Metadata | None = None

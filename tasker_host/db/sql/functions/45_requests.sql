@@ -49,7 +49,7 @@ security definer set search_path = pg_catalog, pg_temp
 as $$
     select coalesce(json_agg(json_build_object('version', t.version, 'sha256', t.sha256) order by t.number desc), '[]')::text
     from (select distinct on (v.number) version, sha256, v.number
-          from tasker.templates cross join lateral (select string_to_array(version, '.')::int[] as number) v
+          from tasker.templates cross join lateral (select string_to_array(version, '.')::numeric[] as number) v
           where namespace = p_namespace and name = p_name
           order by v.number, registered_at desc) t
 $$;
@@ -125,7 +125,7 @@ begin
     from tasker.templates t
     where t.namespace = task_submit.namespace and t.name = task_submit.name
       and (task_submit.version is null or t.version = task_submit.version)
-    order by string_to_array(t.version, '.')::int[] desc, t.registered_at desc limit 1;
+    order by string_to_array(t.version, '.')::numeric[] desc, t.registered_at desc limit 1;
     if not found then
         raise no_data_found using
             message = format('no template %s/%s%s', namespace, name, coalesce(' of version ' || version, '')),
@@ -148,7 +148,8 @@ begin
     union all
     select format('priority must be from -100 to 100 (got %s)', priority) where priority not between -100 and 100
     union all
-    select format('start_at must be a time (got %s)', start_at) where not isfinite(start_at)
+    select format('start_at must be of a year from 2 to 9998 (got %s)', start_at)
+    where start_at < '0002-01-01 00:00:00+00' or start_at >= '9999-01-01 00:00:00+00'
     union all
     select format('aging_interval must be more than 0, at most a day (got %s)', aging_interval)
     where aging_interval <= '0' or aging_interval > '1 day';

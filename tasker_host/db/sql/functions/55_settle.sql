@@ -90,6 +90,28 @@ begin
 end
 $$;
 
+-- Locks the messages of steps, before the steps themselves as every claim does: no claim is between the two then, and what it
+-- has taken is seen by the statement that follows. Before these, that they are parked: whoever frees room goes from there to
+-- the message, and passes over what is locked.
+create or replace function tasker.messages_lock(p_steps uuid[]) returns void
+language plpgsql
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    v_held record;
+begin
+    perform from tasker.parked where step_uuid = any (p_steps) order by step_uuid for update;
+    for v_held in
+        select t.namespace, array_agg(s.msg_id) as messages
+        from tasker.steps s join tasker.tasks t on t.task_uuid = s.task_uuid
+        where s.step_uuid = any (p_steps) and s.msg_id is not null group by t.namespace order by t.namespace
+    loop
+        execute format('select from pgmq.%I where msg_id = any ($1) order by msg_id for update',
+                       'q_' || v_held.namespace || '_queue') using v_held.messages;
+    end loop;
+end
+$$;
+
 -- Takes steps out of the queues, wherever they wait there, into a state in which they do not run; their tasks are locked and
 -- will be settled by the caller.
 create or replace function tasker.steps_withdraw(
@@ -103,6 +125,7 @@ declare
     v_gone uuid[];
     v_turns uuid[];
 begin
+    perform tasker.messages_lock(p_steps);
     for v_change in
         with was as (
             select s.step_uuid, s.state, s.msg_id, s.worker from tasker.steps s

@@ -28,6 +28,10 @@ begin
     update tasker.tasks t set state = p_state, state_since = v_now, completed_at = v_now where task_uuid = any (v_tasks);
     insert into tasker.task_history (task_uuid, from_state, to_state, at, actor, reason)
     select o.task, o.was, p_state, v_now, p_actor, p_reason from unnest(v_tasks, v_from) as o (task, was);
+    -- What a claim is taking runs then.
+    perform tasker.messages_lock(array(
+        select step_uuid from tasker.steps
+        where task_uuid = any (v_tasks) and state in ('enqueued', 'waiting_for_retry')));
     perform tasker.steps_withdraw(array(
         select step_uuid from tasker.steps where task_uuid = any (v_tasks)
           and (state in ('pending', 'enqueued', 'waiting_for_retry')
@@ -128,6 +132,10 @@ begin
         select m.task_uuid, f.was, 'resolved_manually', v_now, p_actor, p_reason
         from moved m join unnest(v_tasks, v_from) as f (task, was) on f.task = m.task_uuid;
     elsif p_action = 'pause' then
+        -- What a claim is taking runs on, under its lease.
+        perform tasker.messages_lock(array(
+            select s.step_uuid from tasker.steps s
+            where s.task_uuid = any (v_tasks) and s.state in ('enqueued', 'waiting_for_retry')));
         for v_change in
             select t.namespace, array_agg(s.msg_id) as messages, array_agg('infinity'::timestamptz) as forever,
                    array_agg(s.step_uuid) filter (where s.state = 'enqueued') as steps

@@ -48,6 +48,7 @@ language sql as $$
     join tasker.templates m on m.template_id = t.template_id
     where not exists (select from tasker.dead_letters d where d.task_uuid = t.task_uuid and d.resolution_status = 'pending')
     order by t.task_uuid
+    for key share of t               -- which retention cannot take away meanwhile, and leave an entry of no task
     on conflict (task_uuid) where resolution_status = 'pending' do nothing
     returning task_uuid, dlq_entry_uuid
 $$;
