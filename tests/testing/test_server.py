@@ -80,3 +80,24 @@ async def test_a_role_that_may_not_put_tables_back_is_told_what_to_do(server_dsn
         await asyncio.to_thread(databases.close)
         await connection.execute("drop role tasker_kit_maker")
         await connection.close()
+
+
+async def test_a_database_in_which_a_superuser_works_is_dropped_when_he_has_left(server_dsn):
+    connection = await asyncpg.connect(server_dsn)
+    await connection.execute("create role tasker_kit_patient login createdb")
+    databases = Databases(server_dsn.replace("postgres@", "tasker_kit_patient@"))
+    dsn = await asyncio.to_thread(databases.new)
+    visitor = await asyncpg.connect(dsn.replace("tasker_kit_patient@", "postgres@"))
+    closing = asyncio.create_task(asyncio.to_thread(databases.close))
+    waits = (
+        "select exists (select from pg_stat_activity where query like 'drop database%' and query not like '%force%'"
+        " and state = 'active' and usename = 'tasker_kit_patient')"
+    )
+    while not (closing.done() or await connection.fetchval(waits)):
+        await asyncio.sleep(0)
+    await visitor.close()
+    await closing
+    name = dsn.partition("?")[0].rpartition("/")[2]
+    assert not await connection.fetchval("select exists (select from pg_database where datname = $1)", name)
+    await connection.execute("drop role tasker_kit_patient")
+    await connection.close()
