@@ -171,7 +171,7 @@ class Databases:
         except DatabaseUnavailable as error:
             if not isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
                 raise
-            # Autovacuum is there at the moment, which only superusers may end. Without force, PostgreSQL ends it itself.
+            # Autovacuum is there just now, which only superusers may end. Without force, PostgreSQL ends it itself.
             await self._execute(f'drop database if exists "{name}"')
 
     async def _execute(self, statement: str) -> None:
