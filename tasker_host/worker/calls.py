@@ -39,8 +39,11 @@ log = structlog.get_logger("tasker.worker")
 
 MOST_PAUSE_SECONDS = 2.0
 
-_UNABLE = (*UNABLE, asyncpg.SyntaxOrAccessError)
-"""No outcome brings these about: the server cannot, or what it is asked by is missing there or forbidden to us."""
+_LOST = (DatabaseUnavailable, *CONNECTION_LOST)
+
+_NOT_NOW = (*_LOST, *TRANSIENT, *UNABLE, asyncpg.SyntaxOrAccessError)
+"""No outcome brings these about: the server is away or cannot, or what it is asked by is missing there or forbidden
+to us. The same call is made again."""
 
 
 class Calls:
@@ -96,13 +99,8 @@ class Calls:
                 taken = await self._finish_or_claim(await self._connected(), outcomes, want, look=look)
                 self._unable = 0
                 return taken, []
-            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
-                await self._disconnected(error)
-                return None, outcomes
-            except TRANSIENT:
-                return None, outcomes
-            except _UNABLE as error:
-                await self._refused(error)
+            except _NOT_NOW as error:
+                await self._not_now(error)
                 return None, outcomes
             except asyncpg.PostgresError as error:
                 if not outcomes:
@@ -116,13 +114,8 @@ class Calls:
         async with self._calling:
             try:
                 return await self._save(saved)
-            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
-                await self._disconnected(error)
-                return None
-            except TRANSIENT:
-                return None
-            except _UNABLE as error:
-                await self._refused(error)
+            except _NOT_NOW as error:
+                await self._not_now(error)
                 return None
 
     async def _save(self, saved: Sequence[tuple[Claimed, str]]) -> set[UUID]:
@@ -131,7 +124,7 @@ class Calls:
         try:
             return await steps_checkpoint(await self._connected(), self._id, cut, lease=self._options.lease)
         except asyncpg.PostgresError as error:
-            if isinstance(error, (*CONNECTION_LOST, *TRANSIENT, *_UNABLE)):
+            if isinstance(error, _NOT_NOW):
                 raise
             if len(saved) > 1:
                 return set().union(*[await self._save([one]) for one in saved])
@@ -143,13 +136,8 @@ class Calls:
         async with self._calling:
             try:
                 return await steps_renew(await self._connected(), self._id, held, lease=self._options.lease)
-            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
-                await self._disconnected(error)
-                return None
-            except TRANSIENT:
-                return None
-            except _UNABLE as error:
-                await self._refused(error)
+            except _NOT_NOW as error:
+                await self._not_now(error)
                 return None
 
     async def _finish_or_claim(
@@ -171,13 +159,8 @@ class Calls:
         while outcomes:
             try:
                 taken = await self._finish_alone(outcomes[0])
-            except (DatabaseUnavailable, *CONNECTION_LOST) as error:
-                await self._disconnected(error)
-                break
-            except TRANSIENT:
-                break
-            except _UNABLE as error:
-                await self._refused(error)
+            except _NOT_NOW as error:
+                await self._not_now(error)
                 break
             except asyncpg.PostgresError as error:
                 # Neither it nor its failure: what is left of it is its lease. The others go on.
@@ -200,7 +183,7 @@ class Calls:
         try:
             return await steps_finish(connection, self._id, [outcome], [], want=0, lease=lease)
         except asyncpg.PostgresError as error:
-            if isinstance(error, (*CONNECTION_LOST, *TRANSIENT, *_UNABLE)):
+            if isinstance(error, _NOT_NOW):
                 raise
             refused = Failed(f"the outcome could not be stored: {error}", "permanent_error", retryable=False)
             instead = await self._instead(outcome, refused)
@@ -218,10 +201,14 @@ class Calls:
             self._on_connected()
         return self._connection
 
-    async def _disconnected(self, error: BaseException) -> None:
-        if isinstance(error, CANNOT_WRITE):
+    async def _not_now(self, error: BaseException) -> None:
+        """What is to be done before the same call is made again."""
+        if isinstance(error, CANNOT_WRITE) or not isinstance(error, (*_LOST, *TRANSIENT)):
             await self._refused(error)
-            return
+        elif not isinstance(error, TRANSIENT):
+            await self._disconnected(error)
+
+    async def _disconnected(self, error: BaseException) -> None:
         if self.connected or self._connection is None:
             log.warning("database lost, reconnecting", worker=self._id, error=str(error) or type(error).__name__)
         self.connected = False
@@ -230,7 +217,7 @@ class Calls:
             self._connection = None
         await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter, not a secret
 
-    async def _refused(self, error: asyncpg.PostgresError) -> None:
+    async def _refused(self, error: BaseException) -> None:
         """The server is there, and cannot: asked again later, and later still while that goes on."""
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self._connection is not None:
             # Another connection may lead to the server that has taken over.
