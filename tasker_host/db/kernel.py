@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 
 from tasker_host.domain.ids import WorkerId
+from tasker_host.domain.json import json_array
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
@@ -216,7 +217,7 @@ async def steps_finish(
             " $17)",
             worker,
             *_columns(outcomes)[:-1],
-            events or None,
+            json_array(events) if events else None,
             event_of or None,
             namespaces,
             want,

@@ -16,9 +16,9 @@ class DomainEvent:
     """One event, the same on both paths: as a message of `{namespace}_domain_events` and as what subscribers are given.
 
     `payload` is what the publisher said. `metadata` says where it comes from, all values as JSON has them: `task_uuid`,
-    `step_uuid`, `step_name`, `namespace`, `template_name`, `correlation_id`, `parent_correlation_id` (where the task
-    has one), `traceparent`, `attempt`, `outcome`, `fired_at` and `fired_by`, and what a publisher adds. `step` is the
-    whole context of the step, where that was asked for.
+    `step_uuid`, `step_name`, `namespace`, `correlation_id`, `parent_correlation_id` (where the task has one),
+    `traceparent`, `attempt` (from the second on), `outcome` (of a failure), `fired_at` and `fired_by`, and what a
+    publisher adds. `step` is the whole context of the step, where that was asked for.
     """
 
     event_id: UUID

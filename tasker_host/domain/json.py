@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
@@ -67,6 +67,16 @@ def loads(text: str | bytes) -> Any:
         raise JsonError(f"not JSON: {error}") from None
     except RecursionError:
         raise JsonError(f"not readable: nested more than {MAX_DEPTH} levels deep") from None
+
+
+def json_object(members: Iterable[tuple[str, str]]) -> str:
+    """A JSON object, of names and the JSON texts of their values."""
+    return "{" + ",".join(f'"{name}":{text}' for name, text in members) + "}"
+
+
+def json_array(elements: Iterable[str]) -> str:
+    """A JSON array, of the JSON texts of its elements."""
+    return f"[{','.join(elements)}]"
 
 
 def canonical_json(value: Any) -> str:

@@ -67,7 +67,7 @@ class EventMetrics:
 
     async def receive(self, event: DomainEvent) -> None:
         self.received += 1
-        self.outcomes["success" if event.metadata.get("outcome") == "success" else "failure"] += 1
+        self.outcomes["success" if event.metadata.get("outcome", "success") == "success" else "failure"] += 1
         self.by_name[event.event_name] += 1
         self.by_namespace[event.metadata.get("namespace", "")] += 1
         self.last_event_at = datetime.now(UTC)

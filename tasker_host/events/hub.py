@@ -20,6 +20,7 @@ from tasker_host.events.builtin import BuiltIn
 from tasker_host.events.fast import FastBus
 from tasker_host.events.ledger import Ledger
 from tasker_host.events.mailbox import Mailbox
+from tasker_host.events.message import rfc3339
 from tasker_host.events.share import Share
 from tasker_host.hooks.publisher import BoundPublisher, EventPublisher
 from tasker_host.hooks.records import Subscriber
@@ -143,7 +144,7 @@ class Events:
     def happened(self, name: str, payload: Mapping[str, Any], **metadata: Any) -> None:
         """One of the host's own happenings, to those who hear it."""
         if self.bus.hears(name):
-            fired = {"fired_at": datetime.now(UTC).isoformat(timespec="microseconds"), "fired_by": self.fired_by}
+            fired = {"fired_at": rfc3339(datetime.now(UTC), "microseconds"), "fired_by": self.fired_by}
             self.bus.publish(DomainEvent(uuid7(), name, dict(payload), {**metadata, **fired}))
 
     async def close(self, *, drain_seconds: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from tasker_host.domain.json import dumps, loads
 
 METADATA = frozenset(
     {
-        "task_uuid", "step_uuid", "step_name", "namespace", "template_name", "correlation_id", "parent_correlation_id",
+        "task_uuid", "step_uuid", "step_name", "namespace", "correlation_id", "parent_correlation_id",
         "traceparent", "attempt", "outcome", "fired_at", "fired_by",
     }
 )  # fmt: skip
@@ -21,6 +21,11 @@ METADATA = frozenset(
 
 class PublisherError(Exception):
     """The event cannot be published; the text says why."""
+
+
+def rfc3339(moment: datetime, precision: str) -> str:
+    """A moment of UTC as text."""
+    return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
 HEX2 = [f"{number:02x}" for number in range(0x100)]
@@ -50,15 +55,10 @@ class Clock:
         if millisecond != self._millisecond:
             self._millisecond = millisecond
             moment = datetime.fromtimestamp(millisecond / 1000, UTC)
-            self.text = moment.isoformat(timespec="milliseconds")
+            self.text = rfc3339(moment, "milliseconds")
             self._prefix = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
         self._number = number = (self._number + 1) & 0xFFF
         return f"{self._prefix}{HEX3[rest * 512 // 125_000]}-8{HEX3[number]}-{step_uuid[24:]}"
-
-
-def json_object(members: Iterable[tuple[str, str]]) -> str:
-    """A JSON object, of names and the JSON texts of their values."""
-    return "{" + ",".join(f'"{name}":{text}' for name, text in members) + "}"
 
 
 def more_members(more: Mapping[str, Any]) -> str:

@@ -62,5 +62,4 @@ def _plan(template: TaskTemplate, step: StepDefinition, event: EventDeclaration,
         named=f'"event_name":{dumps(event.name)},"event_version":{dumps(event.version)}',
         origin=f'"fired_by":{dumps(name)},"namespace":{dumps(template.namespace_name)},"step_name"',
         step_name=dumps(step.name),
-        template=f'"template_name":{dumps(template.name)}',
     )

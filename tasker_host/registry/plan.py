@@ -42,8 +42,6 @@ class EventPlan:
     """Members of its metadata, as JSON: publisher, namespace and, still without its value, the step's name."""
     step_name: str
     """That of the template, as JSON."""
-    template: str
-    """Member of its metadata, as JSON: the template's name."""
 
     @property
     def is_plain(self) -> bool:

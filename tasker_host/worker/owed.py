@@ -13,6 +13,7 @@ import asyncpg
 from tasker_host.db.database import CONNECTION_LOST, Database
 from tasker_host.db.kernel import Claimed, Outcome
 from tasker_host.db.sqlfiles import query
+from tasker_host.domain.json import json_array
 from tasker_host.errors import DatabaseError
 from tasker_host.events.build import Publication
 from tasker_host.events.hub import Events
@@ -76,7 +77,9 @@ class OwedEvents:
                 by_namespace[publication.step.namespace] += publication.messages
             for namespace, messages in by_namespace.items():
                 if messages:
-                    relayed = await connection.fetchval(query("events_send"), namespace, messages) or relayed
+                    relayed = (
+                        await connection.fetchval(query("events_send"), namespace, json_array(messages)) or relayed
+                    )
             paid = [publication.step for publication in told]
             await connection.execute(
                 query("events_owed_paid"), [step.step_uuid for step in paid], [step.attempt for step in paid]

@@ -45,7 +45,7 @@ async def send(database: Database, *names: str) -> None:
          "metadata": {"namespace": "shop", "task_uuid": str(TASK), "fired_at": "2026-11-21T08:00:00Z"}}
         for n, name in enumerate(names, start=1)
     ]  # fmt: skip
-    await database.fetch("select tasker.events_send('shop', $1::jsonb[])", [json.dumps(event) for event in events])
+    await database.fetch("select tasker.events_send('shop', $1::jsonb)", json.dumps(events))
 
 
 def test_relays_and_dead_events_are_shown(erp, on):

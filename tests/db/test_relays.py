@@ -29,6 +29,7 @@ from tasker_host.db.relays import (
     relay_tidy,
     relays_stats,
 )
+from tasker_host.domain.json import json_array
 
 LEASE = timedelta(seconds=30)
 HOUR = timedelta(hours=1)
@@ -40,7 +41,7 @@ def event(name: str, **payload: Any) -> str:
 
 async def send(database: Database, *events: str, namespace: str = "tests") -> bool:
     await database.fetch("select tasker.namespace_create($1)", namespace)
-    return await database.fetchval("select tasker.events_send($1, $2::jsonb[])", namespace, list(events))
+    return await database.fetchval("select tasker.events_send($1, $2::jsonb)", namespace, json_array(events))
 
 
 async def names(database: Database, queue: str) -> list[str]:
@@ -128,7 +129,7 @@ async def test_a_routed_event_is_gone_with_the_transaction_that_sent_it(database
     async with database.acquire() as connection:
         undone = connection.transaction()
         await undone.start()
-        await connection.execute("select tasker.events_send('tests', $1::jsonb[])", [event("a.b")])
+        await connection.execute("select tasker.events_send('tests', $1::jsonb)", json_array([event("a.b")]))
         await undone.rollback()
     assert await names(database, "money") == []
 
@@ -329,7 +330,7 @@ async def test_an_event_that_was_committed_late_does_not_overtake_one_that_was_b
     await registered(database, **BY_ORDER)
     await database.fetch("select tasker.namespace_create('tests')")
     async with database.acquire() as slow, slow.transaction():
-        await slow.execute("select tasker.events_send('tests', $1::jsonb[])", [event("a.early", order=1)])
+        await slow.execute("select tasker.events_send('tests', $1::jsonb)", json_array([event("a.early", order=1)]))
         await send(database, event("a.late", order=1))
         (begun,) = (await take(database)).events
     assert told(await take(database)) == []

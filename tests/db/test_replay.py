@@ -20,6 +20,7 @@ from tasker_host.db.relays import (
     relay_there,
     relays_stats,
 )
+from tasker_host.domain.json import json_array
 
 EVERY = EventFilter()
 
@@ -30,7 +31,7 @@ def event(**payload: Any) -> str:
 
 
 async def send(database: Database, *events: str) -> None:
-    await database.fetch("select tasker.events_send('tests', $1::jsonb[])", list(events))
+    await database.fetch("select tasker.events_send('tests', $1::jsonb)", json_array(events))
 
 
 @pytest.fixture

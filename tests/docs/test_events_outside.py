@@ -33,7 +33,7 @@ async def queue(database: Database) -> Database:
         {"event_id": str(UUID(int=n)), "event_name": name, "payload": {"cents": n}, "metadata": {}}
         for n, name in enumerate(["payment.processed", "payment.failed", "payment.processed"])
     ]
-    await database.fetch("select tasker.events_send('payments', $1::jsonb[])", [json.dumps(event) for event in events])
+    await database.fetch("select tasker.events_send('payments', $1::jsonb)", json.dumps(events))
     return database
 
 

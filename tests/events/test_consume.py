@@ -14,6 +14,7 @@ import pytest
 
 from tasker_host.db.database import Database
 from tasker_host.db.relays import consumed_retain
+from tasker_host.domain.json import json_array
 from tasker_host.errors import DatabaseError, DatabaseUnavailable, InvalidRequest, LeaseLost
 from tasker_host.events import Consumer, consume
 
@@ -31,7 +32,7 @@ async def queue(database: Database) -> AsyncIterator[Database]:
 
 
 async def send(database: Database, *messages: str) -> None:
-    await database.fetch("select tasker.events_send('tests', $1::jsonb[])", list(messages))
+    await database.fetch("select tasker.events_send('tests', $1::jsonb)", json_array(messages))
 
 
 async def left(database: Database, table: str = f"q_{QUEUE}") -> int:

@@ -22,7 +22,9 @@ async def told(host: Any) -> list[tuple[str, int, str]]:
     """Name, attempt and outcome of the durable events, in their order."""
     rows = await host.database.fetch("select message from pgmq.q_tests_domain_events order by msg_id")
     messages = [json.loads(row["message"]) for row in rows]
-    return [(m["event_name"], m["metadata"]["attempt"], m["metadata"]["outcome"]) for m in messages]
+    return [
+        (m["event_name"], m["metadata"].get("attempt", 1), m["metadata"].get("outcome", "success")) for m in messages
+    ]
 
 
 async def test_a_retryable_failure_of_a_cancelled_task_is_told_as_permanent_once_on_both_paths(dsn):

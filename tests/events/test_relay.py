@@ -17,6 +17,7 @@ import pytest
 from tasker_host.db.database import Database
 from tasker_host.db.relays import relay_remove, relay_resume, relays_stats
 from tasker_host.domain.backoff import BackoffPolicy
+from tasker_host.domain.json import json_array
 from tasker_host.errors import DatabaseUnavailable, PermanentError, RetryableError, TargetGone
 from tasker_host.events.delivery import RelayOptions
 from tasker_host.events.relay import RelayLoop, register
@@ -33,7 +34,7 @@ def message(name: str, **payload: Any) -> str:
 
 
 async def send(database: Database, *messages: str) -> None:
-    await database.fetch("select tasker.events_send('tests', $1::jsonb[])", list(messages))
+    await database.fetch("select tasker.events_send('tests', $1::jsonb)", json_array(messages))
 
 
 def loop_of(
@@ -423,7 +424,7 @@ async def test_an_idle_loop_asks_only_when_it_polls(bound, monkeypatch):
             await asyncio.sleep(0)
         assert asked == 1
         async with bound.acquire() as connection:
-            await connection.execute("select tasker.events_send('tests', $1::jsonb[])", [message("a.b")])
+            await connection.execute("select tasker.events_send('tests', $1::jsonb)", json_array([message("a.b")]))
         loop.look()
         await seen.wait()
 

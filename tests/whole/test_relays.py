@@ -14,6 +14,7 @@ import pytest
 
 from tasker_host import Relay, step_handler
 from tasker_host.db.relays import relays_stats
+from tasker_host.domain.json import json_array
 from tests.support import ended, plugin, running_host, submit
 
 ROOT = Path(__file__).parents[2]
@@ -172,7 +173,7 @@ async def test_hosts_killed_in_the_middle_lose_no_event_and_no_two_deliver_one_a
                 for n in range(everything)
             ]
             await database.fetch("select tasker.namespace_create('tests')")
-            await database.fetch("select tasker.events_send('tests', $1::jsonb[])", events)
+            await database.fetch("select tasker.events_send('tests', $1::jsonb)", json_array(events))
             for process in (first, second):
                 before = count("end")
                 while count("end") < before + 30:

@@ -190,7 +190,7 @@ begin
             ('queue_renew', 'p_messages bigint[], p_until timestamptz', 'void', 'perform tasker.%I($2, $3)'),
             ('queue_next', 'out next_due timestamptz, out first_rank bigint', 'record',
              'select q.next_due, q.first_rank into next_due, first_rank from tasker.%I() q'),
-            ('events_insert', 'p_events jsonb[]', 'void', 'perform tasker.%I($2)')
+            ('events_insert', 'p_events jsonb', 'void', 'perform tasker.%I($2)')
         ) as f (name, arguments, returns, call)
     loop
         select string_agg(format('when %L then ' || v_one.call || ';', n.name, v_one.name || ':' || n.name), e'\n' order by n.name)

@@ -15,7 +15,7 @@ begin
     select string_agg(format($f$
             insert into pgmq.%I (vt, message, headers)
             select clock_timestamp(), e.event, %s
-            from unnest(p_events, v_names) with ordinality as e (event, name, position)
+            from rows from (jsonb_array_elements(p_events), unnest(v_names)) with ordinality as e (event, name, position)
             where %s order by e.position;
             %s $f$,
             'q_' || queue,
@@ -35,17 +35,17 @@ begin
     ) bound;
     if v_inserts is null then
         execute $f$
-            create or replace function tasker.events_route(p_namespace text, p_events jsonb[]) returns boolean
+            create or replace function tasker.events_route(p_namespace text, p_events jsonb) returns boolean
             language plpgsql as 'begin return false; end' $f$;
         return;
     end if;
     execute format($f$
-        create or replace function tasker.events_route(p_namespace text, p_events jsonb[]) returns boolean
+        create or replace function tasker.events_route(p_namespace text, p_events jsonb) returns boolean
         language plpgsql as $body$
         declare
             v_relayed boolean := false;
             v_names text[] := array(select '.' || (e.event ->> 'event_name')
-                                    from unnest(p_events) with ordinality as e (event, position) order by e.position);
+                                    from jsonb_array_elements(p_events) with ordinality as e (event, position) order by e.position);
         begin
             %s
             return v_relayed;

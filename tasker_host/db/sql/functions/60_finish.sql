@@ -10,7 +10,7 @@
 -- step comes to is kept in enqueued_for_orchestration or enqueued_as_error_for_orchestration; once its task is over, a
 -- failure is final.
 --
--- p_events are durable events (see events_send), each of the outcome at that position in p_event_of; null when there are
+-- p_events are durable events (see events_send), each of the outcome at that place of p_event_of; null when there are
 -- none, which costs nothing. Those of an outcome that does not count are not sent; nor are those of a failure that was to
 -- be tried again while its task is over or its batch stopped: it is written down in tasker.events_owed and listed in `final`.
 --
@@ -62,7 +62,7 @@ $$;
 
 create or replace function tasker.steps_finish(
     p_worker text, p_task uuid[], p_step uuid[], p_attempt int[], p_kind text[], p_value json[], p_took_ms float8[],
-    p_retry_after interval[], p_metadata json[], p_expand json[], p_events jsonb[], p_event_of int[],
+    p_retry_after interval[], p_metadata json[], p_expand json[], p_events jsonb, p_event_of int[],
     p_namespaces text[], p_want int, p_lease interval, p_look boolean, p_tags text[]
 ) returns setof tasker.claimed
 language plpgsql
@@ -362,8 +362,8 @@ begin
             v_relayed := tasker.events_send(v_namespaces[1], p_events);
         else
             for v_change in
-                select t.namespace, array_agg(e.event order by e.position) as events
-                from unnest(p_events, p_event_of) with ordinality as e (event, outcome, position)
+                select t.namespace, jsonb_agg(e.event order by e.position) as events
+                from rows from (jsonb_array_elements(p_events), unnest(p_event_of)) with ordinality as e (event, outcome, position)
                 join tasker.tasks t on t.task_uuid = p_task[e.outcome]
                 where e.outcome = any (v_accepted) and p_step[e.outcome] <> all (v_final)
                 group by t.namespace

@@ -1,1 +1,1 @@
-select tasker.events_send($1, $2::jsonb[])
+select tasker.events_send($1, $2::jsonb)
