@@ -180,18 +180,16 @@ begin
     admitted := p_steps;
     work_for := '{}';
     if p_keys is not null then
-        -- One step under a key under which nothing runs needs no look at what the limit is.
-        with new as (
-            insert into tasker.limits (key, is_fixed, running)
-            select d.key, false, 1 from (select k as key from unnest(p_keys) k group by k having count(*) = 1) d
-            where not exists (select from tasker.limits l where l.key = d.key) order by d.key
-            on conflict (key) do nothing returning key
-        )
-        select array_agg(new.key) into v_new from new;
-        if cardinality(v_new) = cardinality(p_steps) then
-            return;
+        -- One step under a key under which nothing runs needs no look at what the limit is. Whether that is so the index says
+        -- by the way: to be asked first, or for `on conflict`, takes half as long again. Not tried where it is not likely.
+        if not exists (select from tasker.limits l where l.key in (p_keys[1], p_keys[cardinality(p_keys)])) then
+            begin
+                insert into tasker.limits (key, is_fixed, running) select k, false, 1 from unnest(p_keys) k order by k;
+                return;
+            exception when unique_violation then
+                null;
+            end;
         end if;
-        update tasker.limits set running = 0 where key = any (v_new);
     end if;
     select d.keys, d.wanted, d.own into v_asked, v_wanted, v_least from tasker.limit_demand(p_steps) d;
     if v_asked is null then
