@@ -32,6 +32,27 @@ async def test_a_lapsed_step_that_a_worker_with_other_tags_comes_across_gives_up
     assert step.step_uuid in {next_one.step_uuid, last.step_uuid}
 
 
+@pytest.mark.parametrize("busy", ["a", "b", "c", "d"])
+async def test_steps_taken_together_run_unless_their_own_key_is_the_busy_one(kernel, busy):
+    one = await kernel.template(ONE, steps={"a": {"concurrency_limit": 1}})
+    await kernel.submit(one, limit_keys={"*": f"key:tests:{busy}"})
+    (before,) = (await kernel.claim()).steps
+    tasks = {
+        (await kernel.submit(one, limit_keys={"*": f"key:tests:{key}"}))[0][0]: key for key in ("b", "d", "c", "a", "c")
+    }
+    taken = (await kernel.claim()).steps
+    assert sorted(tasks[step.task_uuid] for step in taken) == sorted({"a", "b", "c", "d"} - {busy})
+    assert [await running(kernel, f"key:tests:{key}") for key in "abcd"] == [1, 1, 1, 1]
+    taken += (await kernel.finish(done(before), want=10)).steps
+    assert {tasks[step.task_uuid] for step in taken} == {"a", "b", "c", "d"}
+    for step in taken:
+        await kernel.finish(done(step))
+    (last,) = (await kernel.claim()).steps
+    assert tasks[last.task_uuid] == "c"
+    await kernel.finish(done(last))
+    assert await kernel.connection.fetch("select key from tasker.limits") == []
+
+
 async def test_a_rate_that_is_changed_starts_nothing_of_a_paused_task(kernel):
     await kernel.clock(NOW)
     await kernel.limit("handler:mail", rate=0.1)
