@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic import field_validator as validates
 
 from tasker_host.db.queries import Row, TaskFilter
 from tasker_host.domain.readiness import percentage
 from tasker_host.domain.request import TaskRequest
 from tasker_host.domain.states import TaskState
+from tasker_host.domain.text import StorableText
 
 PER_PAGE = 25
 """Tasks on a page when the query does not say; fewer where `limits.page_size_max` is."""
-
-
-def _storable(text: str) -> str:
-    # PostgreSQL's text has no such character: a query for it would be an error there.
-    if "\x00" in text:
-        raise ValueError("must not contain the character U+0000")
-    return text
-
-
-_Text = Annotated[str, AfterValidator(_storable)]
 
 
 class TaskQuery(BaseModel):
@@ -38,14 +29,14 @@ class TaskQuery(BaseModel):
     per_page: int | None = Field(
         default=None, ge=1, description=f"Tasks on a page, at most `limits.page_size_max`; {PER_PAGE} when not given."
     )
-    namespace: _Text | None = Field(default=None, description="Only of this namespace.")
-    name: _Text | None = Field(default=None, description="Only of templates of this name.")
-    version: _Text | None = Field(default=None, description="Only of templates of this version.")
+    namespace: StorableText | None = Field(default=None, description="Only of this namespace.")
+    name: StorableText | None = Field(default=None, description="Only of templates of this name.")
+    version: StorableText | None = Field(default=None, description="Only of templates of this version.")
     status: list[TaskState] | None = Field(
         default=None, description="Only in this state. May be given more than once: in one of these."
     )
-    initiator: _Text | None = Field(default=None, description="Only of this initiator.")
-    source_system: _Text | None = Field(default=None, description="Only of this source system.")
+    initiator: StorableText | None = Field(default=None, description="Only of this initiator.")
+    source_system: StorableText | None = Field(default=None, description="Only of this source system.")
 
     @validates("per_page")
     @classmethod

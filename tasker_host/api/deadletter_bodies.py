@@ -7,18 +7,13 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from tasker_host.domain.deadletter import DeadLetterReason, Resolution, word
+from tasker_host.domain.text import StorableText
 
 MOST_ROWS = 1_000
 """In one answer."""
-
-
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain the character U+0000")
-    return text
 
 
 def _resolution(value: Any) -> Any:
@@ -33,7 +28,6 @@ def _words(kind: type[Resolution] | type[DeadLetterReason]) -> dict[str, Any]:
     return {"type": "string", "enum": [member.value for member in kind]}
 
 
-_Text = Annotated[str, AfterValidator(_storable)]
 _Status = Annotated[Resolution, BeforeValidator(_resolution), WithJsonSchema(_words(Resolution))]
 _Reason = Annotated[DeadLetterReason, BeforeValidator(_reason), WithJsonSchema(_words(DeadLetterReason))]
 Limit = Annotated[int, Field(ge=1, le=MOST_ROWS, description=f"How many, at most {MOST_ROWS}.")]
@@ -58,8 +52,10 @@ class DeadLetterChange(_Given):
     """What is left out stays as it is."""
 
     resolution_status: _Status | None = Field(default=None, description="How the investigation ended.")
-    resolution_notes: _Text | None = Field(default=None, max_length=10_000, description="What was found and done.")
-    resolved_by: _Text | None = Field(default=None, min_length=1, max_length=255, description="By whom.")
+    resolution_notes: StorableText | None = Field(
+        default=None, max_length=10_000, description="What was found and done."
+    )
+    resolved_by: StorableText | None = Field(default=None, min_length=1, max_length=255, description="By whom.")
     metadata: dict[str, Any] | None = Field(default=None, description="Takes the place of what was there.")
 
 
@@ -67,7 +63,7 @@ class DeadLetterRequest(_Given):
     """An investigation that is opened by hand."""
 
     task_uuid: UUID = Field(description="Of the task that it is about.")
-    notes: _Text | None = Field(default=None, max_length=10_000, description="Why.")
+    notes: StorableText | None = Field(default=None, max_length=10_000, description="Why.")
     metadata: dict[str, Any] | None = Field(default=None, description="Whatever belongs to it.")
 
 

@@ -9,21 +9,17 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 
+from tasker_host.domain.text import without_nul
+
 ACTOR = "api"
 """Who acted, when the request does not say."""
 
 
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain the character U+0000")
-    return text
-
-
 _Reason = Annotated[
-    str, Field(min_length=1, max_length=500, description="Why; kept in the history."), AfterValidator(_storable)
+    str, Field(min_length=1, max_length=500, description="Why; kept in the history."), AfterValidator(without_nul)
 ]
-_Actor = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
-_Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
+_Actor = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(without_nul)]
+_Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(without_nul)]
 
 
 def _completion(data: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +72,8 @@ class StepActionRequest(_Given):
 
 class LimitRequest(_Given):
     """What is left out is not limited."""
+
+    model_config = ConfigDict(strict=True)
 
     reason: _Reason
     actor: _Actor = Field(default=ACTOR, description="Who does it.")

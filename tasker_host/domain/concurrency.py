@@ -8,6 +8,7 @@ from typing import Any
 
 from tasker_host.domain.limits import MOST_KEY_BYTES
 from tasker_host.domain.template import TaskTemplate
+from tasker_host.domain.text import NO_NUL
 from tasker_host.errors import Problem
 
 _FIELD = re.compile(r"\{\{?\s*([A-Za-z_][\w-]*(?:\.[\w-]+)*)\s*\}?\}")
@@ -45,7 +46,7 @@ def _evaluated(expression: str, context: Mapping[str, Any], problems: list[Probl
         if found is None or isinstance(found, Mapping | list):
             wrong = "must be text or a number"
         elif isinstance(found, str) and "\x00" in found:
-            wrong = "must not contain the character U+0000"
+            wrong = NO_NUL
         else:
             return str(found).lower() if isinstance(found, bool) else str(found)
         problem = Problem(".".join(["context", *path]), f"{wrong}: concurrency_key is {expression!r}")

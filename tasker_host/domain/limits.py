@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasker_host.domain.template.template import NAMESPACE
+from tasker_host.domain.text import NO_NUL
 from tasker_host.errors import Problem
 
 MOST_KEY_BYTES = 1000
@@ -22,7 +23,7 @@ def key_problems(key: str) -> list[Problem]:
     if kind not in ("namespace", "handler", "key") or not name or (kind == "key" and not has_value):
         return [Problem("key", f"must be namespace:NAME, handler:CALLABLE or key:NAMESPACE:VALUE (got {key[:80]!r})")]
     if "\x00" in key:
-        return [Problem("key", "must not contain the character U+0000")]
+        return [Problem("key", NO_NUL)]
     if kind != "handler" and not NAMESPACE.fullmatch(name if kind == "namespace" else namespace):
         return [Problem("key", f"must name a namespace, of 1 to 29 of a-z, 0-9 and _ (got {key[:80]!r})")]
     if (size := len(key.encode(errors="replace"))) > MOST_KEY_BYTES:

@@ -13,16 +13,11 @@ from pydantic import field_validator as validates
 
 from tasker_host.domain.faults import faults, path_text
 from tasker_host.domain.json import SCALARS, child_path, dumps, is_plain, plain
+from tasker_host.domain.text import without_nul
 from tasker_host.errors import InvalidRequest, JsonError, Problem
 
 MOST_PROBLEMS = 20
 """Told of one context; more of them help nobody."""
-
-
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not contain the character U+0000")
-    return text
 
 
 def _reachable(time: datetime) -> datetime:
@@ -32,10 +27,10 @@ def _reachable(time: datetime) -> datetime:
     return time
 
 
-_Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_storable)]
-_Version = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_storable)]
-_Reason = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
-_Tag = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_storable)]
+_Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(without_nul)]
+_Version = Annotated[str, Field(min_length=1, max_length=50), AfterValidator(without_nul)]
+_Reason = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(without_nul)]
+_Tag = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(without_nul)]
 
 
 class TaskRequest(BaseModel):

@@ -228,7 +228,7 @@ class Publication:
             f'"correlation_id":"{correlation!s}"{more}}},{event.named}}}'
         )
         check_size(message, self._options.message_max_bytes)
-        if event.is_durable and "\\u0000" in message:
+        if event.is_durable:
             check_storable(message)
         return message
 

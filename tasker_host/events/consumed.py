@@ -13,8 +13,8 @@ import asyncpg
 from tasker_host.db.sqlfiles import query
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.routing import own_queue
+from tasker_host.domain.text import storable
 from tasker_host.errors import DatabaseError, InvalidRequest
-from tasker_host.handlers.classify import storable
 
 if TYPE_CHECKING:
     from asyncpg import Connection

@@ -19,8 +19,9 @@ from tasker_host.db.relays import Kind, Taken, Verdict
 from tasker_host.domain.backoff import BackoffPolicy, delay_seconds
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import loads
+from tasker_host.domain.text import storable
 from tasker_host.errors import HandlerError, JsonError, PermanentError, TargetGone
-from tasker_host.handlers.classify import asked_seconds, storable
+from tasker_host.handlers.classify import asked_seconds
 from tasker_host.hooks.relay import Relay
 
 log = structlog.get_logger("tasker.relay")

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from tasker_host.domain.json import dumps, loads
+from tasker_host.domain.json import dumps
+from tasker_host.domain.text import json_has_nul, storable
 
 METADATA = frozenset(
     {
@@ -79,7 +80,7 @@ def check_size(message: str, most: int) -> None:
 
 def check_storable(message: str) -> None:
     """Raises PublisherError for what PostgreSQL's jsonb, of which queue messages are made, cannot hold."""
-    if "\\u0000" in message and "\x00" in _texts(loads(message)):
+    if json_has_nul(message):
         raise PublisherError("the payload has the character U+0000, which a message of a queue cannot hold")
 
 
@@ -90,16 +91,7 @@ def error_text(error: BaseException) -> str:
         text = str(error)
     except Exception:  # a plugin's own __str__
         text = "(which cannot be shown)"
-    # It is kept in the database too, which holds neither of these.
-    text = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+    text = storable(text)  # it is kept in the database too
     if isinstance(error, PublisherError):
         return text
     return f"{kind}: {text}" if text else kind
-
-
-def _texts(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return "".join(f"{key}{_texts(item)}" for key, item in value.items())
-    return "".join(map(_texts, value)) if isinstance(value, list) else ""

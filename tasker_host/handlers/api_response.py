@@ -15,6 +15,7 @@ import httpx
 from tasker_host.domain.backoff import read_retry_after
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Failed, Succeeded
+from tasker_host.domain.text import storable
 from tasker_host.errors import HandlerError, JsonError, NetworkError, ServiceUnavailableError, StepTimeoutError
 
 MOST_RETRY_AFTER_SECONDS = 86_400
@@ -213,7 +214,7 @@ def _kept(response: ApiResponse) -> Any:
             return response.body
     except JsonError:
         pass
-    return response.content[:MOST_BODY_KEPT].decode("utf-8", "replace").replace("\0", "\\0") + "…"
+    return storable(response.content[:MOST_BODY_KEPT].decode("utf-8", "replace")) + "…"
 
 
 class ApiOutcomes:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tasker_host.domain.backoff import parse_retry_after
 from tasker_host.domain.faults import path_text
 from tasker_host.domain.result import Failed
+from tasker_host.domain.text import storable
 from tasker_host.errors import HandlerError
 from tasker_host.hooks.bound import BoundHandler
 from tasker_host.hooks.records import Classifier
@@ -194,8 +195,3 @@ def _from_plugin(found: TracebackType | None) -> TracebackType | None:
             start = frame.tb_next
         frame = frame.tb_next
     return start
-
-
-def storable(text: str) -> str:
-    """Without what PostgreSQL's JSON cannot hold: lone surrogates and NUL."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

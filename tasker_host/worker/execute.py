@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import asdict
@@ -16,8 +15,9 @@ from tasker_host.domain.batches import BatchConfig, Batches
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.json import dumps, loads
 from tasker_host.domain.result import Checkpoint, Decision, Failed, StepResult, Succeeded
+from tasker_host.domain.text import json_has_nul, storable
 from tasker_host.errors import JsonError, Problem
-from tasker_host.handlers.classify import asked_seconds, failed, storable
+from tasker_host.handlers.classify import asked_seconds, failed
 from tasker_host.hooks.records import Classifier
 from tasker_host.registry.plan import StepPlan
 
@@ -76,7 +76,7 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
             if plan.expand is not None:
                 result, expand = _expanded(plan, result)
         value = _checked_json(plan, result, result_max_bytes, is_result=kind == "succeeded")
-        if kind == "checkpointed" and _NUL.search(value):
+        if kind == "checkpointed" and json_has_nul(value):
             # The database takes a checkpoint apart, which it cannot do with that.
             raise _refusal(plan, "a checkpoint with the character U+0000, which cannot be stored", "CHECKPOINT_INVALID")
         told = dumps(metadata) if metadata else None
@@ -86,10 +86,6 @@ def outcome_of(step: Claimed, plan: StepPlan, result: Any, took_ms: float, *, re
         strange = _refusal(plan, f"what JSON cannot hold: {error}", "RESULT_NOT_JSON")
         return outcome_of_failure(step, plan, strange.failure, took_ms)
     return Outcome(step.task_uuid, step.step_uuid, step.attempt, kind, value, took_ms, None, told, expand)
-
-
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-"""U+0000 in JSON text, which is not what follows a backslash that stands for itself."""
 
 
 class _Refused(Exception):

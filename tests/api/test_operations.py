@@ -196,6 +196,10 @@ async def test_a_limit_set_while_tasks_run_holds_at_once(host, client, gate):
     ("key", "numbers", "where"),
     [
         ("handler:waits", {"max_running": 10**12}, "max_running"),
+        ("handler:waits", {"max_running": True}, "max_running"),
+        ("handler:waits", {"max_running": "5"}, "max_running"),
+        ("handler:waits", {"per_second": True}, "per_second"),
+        ("handler:waits", {"paused": 1}, "paused"),
         ("handler:waits", {"per_second": 1e-300}, "per_second"),
         ("handler:waits", {"per_second": 1e300}, "per_second"),
         ("handler:waits", {"per_second": 1, "burst": 2**31}, "burst"),
@@ -205,7 +209,7 @@ async def test_a_limit_set_while_tasks_run_holds_at_once(host, client, gate):
         ("task:x", {"max_running": 1}, "key"),
     ],
 )
-async def test_a_limit_that_no_database_can_keep_is_refused(client, key, numbers, where):
+async def test_numbers_of_a_limit_that_cannot_be_are_refused(client, key, numbers, where):
     answer = await client.put(f"/v1/limits/{quote(key)}", json={**WHY, **numbers})
     assert (answer.status_code, [problem["where"] for problem in answer.json()["problems"]]) == (400, [where])
     assert (await client.get("/v1/limits")).json() == []
