@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -51,6 +52,21 @@ async def test_steps_taken_together_run_unless_their_own_key_is_the_busy_one(ker
     assert tasks[last.task_uuid] == "c"
     await kernel.finish(done(last))
     assert await kernel.connection.fetch("select key from tasker.limits") == []
+
+
+async def test_a_claim_does_not_wait_for_whoever_is_giving_up_a_key(new_kernel):
+    kernel, other = await new_kernel(), await new_kernel()
+    one = await kernel.template(ONE, steps={"a": {"concurrency_limit": 1}})
+    await kernel.submit(one, limit_keys={"*": "key:tests:b"})
+    (step,) = (await kernel.claim()).steps
+    transaction = kernel.connection.transaction()
+    await transaction.start()
+    await kernel.finish(done(step))
+    tasks = {(await other.submit(one, limit_keys={"*": f"key:tests:{key}"}))[0][0]: key for key in "abc"}
+    async with asyncio.timeout(5):
+        taken = (await other.claim("other")).steps
+    assert sorted(tasks[step.task_uuid] for step in taken) == ["a", "c"]
+    await transaction.commit()
 
 
 async def test_a_rate_that_is_changed_starts_nothing_of_a_paused_task(kernel):
