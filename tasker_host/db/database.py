@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
@@ -15,6 +15,8 @@ from tasker_host.runtime.breaker import Breaker, Call
 
 if TYPE_CHECKING:
     from asyncpg import Connection
+
+Result = TypeVar("Result")
 
 MINIMUM_VERSION = 15
 
@@ -48,6 +50,9 @@ _SERVER_GONE = (
 
 TRANSIENT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 """What says that nothing was done, and that the same call may succeed when made again."""
+
+MOST_TRIES = 5
+"""Of a call that was chosen to end a deadlock."""
 
 UNABLE = (
     asyncpg.InsufficientResourcesError,  # no room on the disk, no memory
@@ -321,6 +326,19 @@ def _answer_expected(seconds: float) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise _NoAnswer(f"no answer within {seconds:g} s") from error
+
+
+async def unhindered(call: Callable[[], Awaitable[Result]]) -> Result:
+    """What `call` returns; made again when it and others stood in each other's way. Raises DatabaseUnavailable."""
+    for tries_left in reversed(range(MOST_TRIES)):
+        try:
+            return await call()
+        except TRANSIENT as error:
+            if not tries_left:
+                raise DatabaseUnavailable(
+                    f"others were in the way {MOST_TRIES} times, and nothing was changed; try again: {error}"
+                ) from error
+    raise AssertionError
 
 
 async def dropped(connection: Connection | None) -> None:

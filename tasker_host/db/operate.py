@@ -9,16 +9,12 @@ from uuid import UUID
 
 import orjson
 
-from tasker_host.db.database import TRANSIENT, Database
+from tasker_host.db.database import Database, unhindered
 from tasker_host.db.sqlfiles import query
-from tasker_host.errors import DatabaseUnavailable
 
 TaskAction = Literal["cancel", "pause", "resume", "resolve_manually", "rerun"]
 StepAction = Literal["reset_for_retry", "resolve_manually", "complete_manually"]
 Refused = Literal["not_found", "illegal", "running", "no_such_step", "task_over", "decided"]
-
-MOST_TRIES = 5
-"""Of a call that was chosen to end a deadlock with what workers do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +121,8 @@ async def limit_pause(database: Database, key: str, *, paused: bool, actor: str,
 
 
 async def _fetch(database: Database, sql: str, *arguments: Any) -> list[Any]:
-    """One statement, made again when it and what workers do stood in each other's way. Raises DatabaseUnavailable."""
-    for tries_left in reversed(range(MOST_TRIES)):
-        try:
-            return await database.fetch(sql, *arguments)
-        except TRANSIENT as error:
-            if not tries_left:
-                raise DatabaseUnavailable(
-                    f"others were in the way {MOST_TRIES} times, and nothing was changed; try again: {error}"
-                ) from error
-    raise AssertionError
+    """One statement. Raises DatabaseUnavailable when workers are in its way again and again."""
+    return await unhindered(lambda: database.fetch(sql, *arguments))
 
 
 def _operated(row: Any) -> Operated:

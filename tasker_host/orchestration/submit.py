@@ -12,10 +12,10 @@ from uuid import UUID
 
 import asyncpg
 
-from tasker_host.db.database import TRANSIENT
+from tasker_host.db.database import unhindered
 from tasker_host.db.kernel import Claimed, NewTask, Taker, tasks_submit
 from tasker_host.domain.request import TaskRequest
-from tasker_host.errors import DatabaseError, DatabaseUnavailable, InvalidRequest, TaskerError
+from tasker_host.errors import DatabaseError, InvalidRequest, TaskerError
 from tasker_host.orchestration.catalog import Entry
 from tasker_host.orchestration.check import Checks, SubmitOptions, exists
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 500
 """Tasks written by one call: a transaction of some tens of milliseconds."""
-
-MOST_TRIES = 5
-"""For a batch that collides with another host's."""
 
 REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 """What PostgreSQL says of a task that it cannot keep, whenever it comes."""
@@ -167,17 +164,12 @@ class Submissions:
                     _answer(item, error)
 
     async def _write_together(self, batch: list[_Waiting]) -> None:
-        for tries_left in reversed(range(MOST_TRIES)):
-            try:
-                async with self._runner.connection(len(batch)) as connection:
-                    await self._write_batch(connection, batch)
-                return
-            except TRANSIENT as error:
-                # Two hosts that write the same identities in another order: one of them is told to come again.
-                if not tries_left:
-                    raise DatabaseUnavailable(
-                        f"others were in the way {MOST_TRIES} times, and no task was made; submit again: {error}"
-                    ) from error
+        async def write() -> None:
+            async with self._runner.connection(len(batch)) as connection:
+                await self._write_batch(connection, batch)
+
+        # Two hosts that write the same identities in another order: one of them is told to come again.
+        await unhindered(write)
 
     async def _write_batch(self, connection: Connection, batch: list[_Waiting]) -> None:
         first_steps: Counter[str] = Counter()

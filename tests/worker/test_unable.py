@@ -118,7 +118,7 @@ async def test_of_checkpoints_that_are_refused_the_others_are_saved(dsn, databas
     [
         ("53100", "takes no writes: no room"),
         ("53200", "cannot do this now, and nothing was done: no room"),
-        ("40P01", "and no task was made; submit again"),
+        ("40P01", "and nothing was changed; try again"),
     ],
 )
 @pytest.mark.parametrize("worker", [True, False])
