@@ -127,20 +127,27 @@ class Publication:
 
     def build_now(self) -> None:
         """Builds the events of a step whose publishers have not to be asked. Never raises."""
-        plain = self.plan.plain_events
-        if plain and self.outcome.kind == "succeeded" and not self._options.include_step:
-            payload = self.outcome.value or "null"
-            try:
-                self.messages = [self._message(event, payload, "success") for event in plain]
-            except PublisherError:
-                pass  # below it is found out which of them is meant
-            else:
-                self.plain = plain
-                return
+        if self.plan.plain_events and self._build_plain():
+            return
         happened = self._begin()
         for event in self.plan.events:
             if happened in event.on:
                 self._default(event, happened)
+
+    def _build_plain(self) -> bool:
+        """Whether all became messages and nothing else; if not, it is not said here which of them is the reason."""
+        outcome, plain = self.outcome, self.plan.plain_events
+        if outcome.kind != "succeeded" or self._options.include_step:
+            return False
+        payload = outcome.value or "null"
+        try:
+            for event in plain:
+                _check(event, payload)
+            self.messages = [self._message(event, payload, "success") for event in plain]
+        except Exception:
+            return False
+        self.plain = plain
+        return True
 
     async def build(self) -> None:
         """Builds the events of a step whose publishers may have to be asked. Never raises."""
@@ -192,9 +199,7 @@ class Publication:
 
     def _published(self, event: EventPlan, payload: str, happened: Result, more: str = "") -> Built:
         """Checks the payload and makes a message of it; `more` are members of its metadata. Raises PublisherError."""
-        if event.check is not None and (problems := event.check(loads(payload))):
-            told = "; ".join(map(str, problems[:MOST_PROBLEMS]))
-            raise PublisherError(f"the payload does not fit the schema of '{event.declaration.name}': {told}")
+        _check(event, payload)
         asked = event.include_step
         whole = f'"step":{self._whole_step()},' if (self._options.include_step if asked is None else asked) else ""
         message = self._message(event, payload, happened, more, whole)
@@ -319,6 +324,13 @@ class Publication:
                 ]
             )
         return self._whole
+
+
+def _check(event: EventPlan, payload: str) -> None:
+    """Raises PublisherError for a payload that does not fit the event's schema."""
+    if event.check is not None and (problems := event.check(loads(payload))):
+        told = "; ".join(map(str, problems[:MOST_PROBLEMS]))
+        raise PublisherError(f"the payload does not fit the schema of '{event.declaration.name}': {told}")
 
 
 def result_of(outcome: Outcome) -> Result:

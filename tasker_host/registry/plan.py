@@ -46,12 +46,7 @@ class EventPlan:
     @property
     def is_plain(self) -> bool:
         """Whether it is a message of the step's result and nothing more."""
-        return (
-            self.publisher is None
-            and self.check is None
-            and self.is_durable
-            and not (self.is_fast or self.include_step)
-        )
+        return self.publisher is None and self.is_durable and not (self.is_fast or self.include_step)
 
 
 @dataclass(frozen=True, slots=True)
