@@ -18,6 +18,14 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
+def said(error: BaseException) -> str:
+    """What an error says; plugins' own may fail at that."""
+    try:
+        return str(error)
+    except Exception:
+        return "(which cannot be shown)"
+
+
 def without_nul(text: str) -> str:
     """The same text. Raises ValueError where it has U+0000."""
     if "\0" in text:

@@ -19,7 +19,7 @@ from tasker_host.db.relays import Kind, Taken, Verdict
 from tasker_host.domain.backoff import BackoffPolicy, delay_seconds
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.json import loads
-from tasker_host.domain.text import storable
+from tasker_host.domain.text import said, storable
 from tasker_host.errors import HandlerError, JsonError, PermanentError, TargetGone
 from tasker_host.handlers.classify import asked_seconds
 from tasker_host.hooks.relay import Relay
@@ -193,10 +193,7 @@ def _in_thread(deliver: Callable[[DomainEvent], Any], event: DomainEvent) -> asy
 
 def _told(error: BaseException) -> str:
     """What is kept of it in the database, which cannot hold everything that a text of Python may have."""
-    try:
-        text = storable(str(error))
-    except Exception:  # a plugin's own __str__
-        text = "(which cannot be shown)"
+    text = storable(said(error))
     if isinstance(error, HandlerError):
         return text or error.code
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasker_host.domain.json import dumps
-from tasker_host.domain.text import json_has_nul, storable
+from tasker_host.domain.text import json_has_nul, said, storable
 
 METADATA = frozenset(
     {
@@ -87,11 +87,7 @@ def check_storable(message: str) -> None:
 def error_text(error: BaseException) -> str:
     """`ValueError: no gateway`; of a PublisherError what it says."""
     kind = type(error).__qualname__
-    try:
-        text = str(error)
-    except Exception:  # a plugin's own __str__
-        text = "(which cannot be shown)"
-    text = storable(text)  # it is kept in the database too
+    text = storable(said(error))  # it is kept in the database too
     if isinstance(error, PublisherError):
         return text
     return f"{kind}: {text}" if text else kind

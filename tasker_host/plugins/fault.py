@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
 
+from tasker_host.domain.text import said
+
 
 class Stage(StrEnum):
     """How far the plugin came."""
@@ -74,10 +76,7 @@ def told(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})"
     kind = type(error).__qualname__
-    try:
-        text = str(error)
-    except Exception:  # a plugin's own __str__
-        text = "(which cannot be shown)"
+    text = said(error)
     return f"{kind}: {text}" if text else kind
 
 

@@ -10,7 +10,7 @@
 -- step comes to is kept in enqueued_for_orchestration or enqueued_as_error_for_orchestration; once its task is over, a
 -- failure is final.
 --
--- p_events are durable events (see events_send), each of the outcome at that place of p_event_of; null when there are
+-- p_events are durable events (see events_send), p_event_of gives the position of the outcome of each; null when there are
 -- none, which costs nothing. Those of an outcome that does not count are not sent; nor are those of a failure that was to
 -- be tried again while its task is over or its batch stopped: it is written down in tasker.events_owed and listed in `final`.
 --
