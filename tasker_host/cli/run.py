@@ -82,6 +82,7 @@ async def _serve(config: Config, processes: Processes, arguments: list[str], *, 
 
     from tasker_host.host import Host
     from tasker_host.runtime.children import Children, when_parent_ends
+    from tasker_host.runtime.garbage import spare_what_is_loaded
     from tasker_host.server import Server
 
     log = structlog.get_logger("tasker.host")
@@ -102,6 +103,7 @@ async def _serve(config: Config, processes: Processes, arguments: list[str], *, 
         if is_child:
             when_parent_ends(told.once)
         children.scale(processes.least - 1)
+        spare_what_is_loaded()
         log.info(
             "host is ready",
             url=url,

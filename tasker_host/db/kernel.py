@@ -64,6 +64,10 @@ class Outcome(NamedTuple):
     """The steps that a decision or an analyzer adds, as JSON text (`functions/45_expand.sql`)."""
     telling: Telling | None = None
 
+    def told_by(self, telling: Telling) -> Outcome:
+        """The same outcome, with its events."""
+        return Outcome._make((*self[:-1], telling))
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -204,13 +208,13 @@ async def steps_finish(
     Outcomes whose lease or attempt is no longer ours change nothing and come back in `.superseded`.
     SQL: `functions/60_finish.sql`.
     """
-    tellings = [outcome.telling for outcome in outcomes]
     events: list[str] = []
     event_of: list[int] = []
-    for position, telling in enumerate(tellings, start=1):
-        if telling is not None:
-            events += telling.messages
-            event_of += [position] * len(telling.messages)
+    for position, outcome in enumerate(outcomes, start=1):
+        if outcome.telling is not None:
+            for message in outcome.telling.messages:
+                events.append(message)
+                event_of.append(position)
     return _taken(
         await connection.fetch(
             "select * from tasker.steps_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"

@@ -24,24 +24,41 @@ _SAY_NOTHING = frozenset({"title", "description", "examples", "default", "$comme
 _KNOWN = frozenset({"type", "required", "properties", "additionalProperties", "items", "enum"}) | _SAY_NOTHING
 
 
+_Parts = tuple[frozenset[type], Quick | None]
+"""The exact types that a value may have (True is no integer), and what is to be looked at besides."""
+
+
 def quick_check(schema: Any) -> Quick | None:
     """Says True only of what holds to `schema`, a valid one of a draft since 6; None when it is not a plain one."""
+    parts = _parts(schema)
+    if parts is None:
+        return None
+    types, check = parts
+    if check is None:
+        return lambda value: type(value) in types
+    return lambda value: type(value) in types and check(value)
+
+
+def _parts(schema: Any) -> _Parts | None:
     if schema is True:
-        return lambda _: True
+        schema = {}
     if not isinstance(schema, Mapping) or not schema.keys() <= _KNOWN:
         return None
     given = schema.get("type", list(_TYPES))
-    # Exact types: True is no integer.
     types = frozenset(kind for name in ([given] if isinstance(given, str) else given) for kind in _TYPES[name])
-    checks = [_words(schema["enum"])] if "enum" in schema else []
-    if dict in types:
+    checks = []
+    if "enum" in schema:
+        checks.append(_words(schema["enum"]))
+    if dict in types and schema.keys() & {"required", "properties", "additionalProperties"}:
         checks.append(_object(schema))
-    if list in types:
-        checks.append(_array(schema))
+    if list in types and "items" in schema:
+        checks.append(_array(schema["items"]))
     known = [check for check in checks if check is not None]
     if len(known) < len(checks):
         return None
-    return lambda value: type(value) in types and all(check(value) for check in known)
+    if len(known) <= 1:
+        return types, (known[0] if known else None)
+    return types, lambda value: all(check(value) for check in known)
 
 
 def _words(enum: Any) -> Quick | None:
@@ -53,25 +70,44 @@ def _words(enum: Any) -> Quick | None:
 
 
 def _object(schema: Mapping[str, Any]) -> Quick | None:
-    required = frozenset(schema.get("required", ()))
-    members = {name: quick_check(part) for name, part in schema.get("properties", {}).items()}
+    required = tuple(schema.get("required", ()))
+    members = {name: _parts(part) for name, part in schema.get("properties", {}).items()}
     if None in members.values() or schema.get("additionalProperties", True) not in (True, False):
         return None
-    closed = schema.get("additionalProperties", True) is False
-    checks = [(name, check) for name, check in members.items() if check is not None]
+    names = None if schema.get("additionalProperties", True) else members.keys()
+    parts = [(name, *part) for name, part in members.items() if part is not None]
 
+    # Loops, and no generators: this is done for every event, and those would cost more than all the rest.
     def check(value: Any) -> bool:
         if type(value) is not dict:
             return True
-        if not required <= value.keys() or (closed and not value.keys() <= members.keys()):
+        for name in required:
+            if name not in value:
+                return False
+        if names is not None and not value.keys() <= names:
             return False
-        return all(each(value[name]) for name, each in checks if name in value)
+        for name, types, deeper in parts:
+            if name in value:
+                item = value[name]
+                if type(item) not in types or (deeper is not None and not deeper(item)):
+                    return False
+        return True
 
     return check
 
 
-def _array(schema: Mapping[str, Any]) -> Quick | None:
-    each = quick_check(schema.get("items", True))
-    if each is None:
+def _array(items: Any) -> Quick | None:
+    parts = _parts(items)
+    if parts is None:
         return None
-    return lambda value: type(value) is not list or all(map(each, value))
+    types, deeper = parts
+
+    def check(value: Any) -> bool:
+        if type(value) is not list:
+            return True
+        for item in value:  # noqa: SIM110 - a generator would cost more than the check itself
+            if type(item) not in types or (deeper is not None and not deeper(item)):
+                return False
+        return True
+
+    return check

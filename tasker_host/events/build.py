@@ -63,44 +63,64 @@ class Built:
     error: str = ""
 
 
-class Publication:
-    """The events of one outcome. Nothing of them is true before the outcome was accepted.
+class Publications:
+    """Makes the publications of the outcomes of one worker, and builds those together for which nobody is to be asked.
 
-    Those of steps none of whose publishers has to be asked are built when their step ends (`build_now`): the database
-    works on the call before meanwhile. At the report that would be cheaper for the processor, but the call would wait.
+    That is done when the handlers of a batch have had their turn, while the database still works on the call before: at
+    the report the call would wait for it.
     """
 
-    __slots__ = (
-        "_built",
-        "_context",
-        "_context_of",
-        "_options",
-        "_whole",
-        "messages",
-        "outcome",
-        "plain",
-        "plan",
-        "step",
-    )
+    __slots__ = ("_waiting", "context_of", "options")
 
-    def __init__(
-        self,
-        step: Claimed,
-        plan: StepPlan,
-        outcome: Outcome,
-        context_of: Callable[[Claimed, StepPlan], StepContext],
-        options: EventOptions,
-    ) -> None:
+    def __init__(self, context_of: Callable[[Claimed, StepPlan], StepContext], options: EventOptions) -> None:
+        self.context_of = context_of
+        self.options = options
+        self._waiting: list[Publication] = []
+
+    def soon(self, step: Claimed, plan: StepPlan, outcome: Outcome) -> Publication:
+        """For a step none of whose publishers has to be asked: built soon, or when it is first looked at."""
+        publication = Publication(self, step, plan, outcome)
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self.build)
+        self._waiting.append(publication)
+        return publication
+
+    async def now(self, step: Claimed, plan: StepPlan, outcome: Outcome) -> Publication:
+        """For any step: its publishers are asked if they have to be."""
+        publication = Publication(self, step, plan, outcome)
+        await publication.build()
+        return publication
+
+    def build(self) -> None:
+        """Builds all that wait for it. Never raises."""
+        waiting, self._waiting = self._waiting, []
+        _CLOCK.look()
+        for publication in waiting:
+            publication.build_alone()
+
+
+class Publication:
+    """The events of one outcome. Nothing of them is true before the outcome was accepted."""
+
+    __slots__ = ("_built", "_context", "_made_by", "_messages", "_whole", "outcome", "plain", "plan", "step")
+
+    def __init__(self, made_by: Publications, step: Claimed, plan: StepPlan, outcome: Outcome) -> None:
         self.step = step
         self.plan = plan
         self.outcome = outcome
         self.plain: tuple[EventPlan, ...] = ()
         """Those that became messages and nothing else; if there are any, there are no others."""
-        self.messages: list[str]
-        """The durable ones, as JSON texts; from when they are built."""
+        self._messages: list[str] | None = None
         self._built: list[Built]
-        self._context_of = context_of
-        self._options = options
+        self._made_by = made_by
+
+    @property
+    def messages(self) -> list[str]:
+        """The durable ones, as JSON texts."""
+        if self._messages is None:
+            self._made_by.build()
+        assert self._messages is not None
+        return self._messages
 
     @property
     def built(self) -> list[Built]:
@@ -125,7 +145,7 @@ class Publication:
         self.plain = ()
         await self.build()
 
-    def build_now(self) -> None:
+    def build_alone(self) -> None:
         """Builds the events of a step whose publishers have not to be asked. Never raises."""
         if self.plan.plain_events and self._build_plain():
             return
@@ -137,15 +157,19 @@ class Publication:
     def _build_plain(self) -> bool:
         """Whether all became messages and nothing else; if not, it is not said here which of them is the reason."""
         outcome, plain = self.outcome, self.plan.plain_events
-        if outcome.kind != "succeeded" or self._options.include_step:
+        if outcome.kind != "succeeded" or self._made_by.options.include_step:
             return False
         payload = outcome.value or "null"
         try:
+            about = self._about("success")
+            messages = []
             for event in plain:
-                _check(event, payload)
-            self.messages = [self._message(event, payload, "success") for event in plain]
+                if event.check is not None:
+                    _check(event, payload)
+                messages.append(self._message(event, payload, about))
         except Exception:
             return False
+        self._messages = messages
         self.plain = plain
         return True
 
@@ -161,7 +185,7 @@ class Publication:
                 await self._asked(event, event.publisher, happened)
 
     def _begin(self) -> Result:
-        self.messages, self._built = [], []
+        self._messages, self._built = [], []
         self._context: StepContext | None = None
         self._whole: str | None = None
         return result_of(self.outcome)
@@ -200,41 +224,52 @@ class Publication:
     def _published(self, event: EventPlan, payload: str, happened: Result, more: str = "") -> Built:
         """Checks the payload and makes a message of it; `more` are members of its metadata. Raises PublisherError."""
         _check(event, payload)
+        _CLOCK.look()
         asked = event.include_step
-        whole = f'"step":{self._whole_step()},' if (self._options.include_step if asked is None else asked) else ""
-        message = self._message(event, payload, happened, more, whole)
+        whole = (
+            f'"step":{self._whole_step()},' if (self._made_by.options.include_step if asked is None else asked) else ""
+        )
+        message = self._message(event, payload, self._about(happened), more, whole)
         if event.is_durable:
             self.messages.append(message)
         if event.is_fast or (event.publisher is not None and event.publisher.hooks is not None):
             return Built(event, "published", DomainEvent.from_message(loads(message)))
         return Built(event, "published")
 
-    def _message(self, event: EventPlan, payload: str, happened: Result, more: str = "", whole: str = "") -> str:
-        """The event as JSON text; `more` are members of its metadata. Raises PublisherError for what cannot be sent."""
+    def _about(self, happened: Result) -> tuple[str, str]:
+        """The uuid of the step, and what the metadata of each of its events says of it, as members of JSON."""
         step = self.step
-        step_uuid, correlation = str(step.step_uuid), step.correlation_id
+        step_uuid, correlation, attempt = str(step.step_uuid), step.correlation_id, step.attempt
+        # The trace context of W3C: the correlation is the trace, each attempt at a step a span of its own in it.
+        span = f"{HEX2[attempt & 0xFF]}{step_uuid[21:23]}{step_uuid[24:]}"
+        about = (
+            f'"step_uuid":"{step_uuid}","task_uuid":"{step.task_uuid!s}",'
+            f'"traceparent":"00-{correlation.hex}-{span}-01","correlation_id":"{correlation!s}"'
+        )
+        # The ordinary is not said: a message is paid for by its length, in the queue and in the log.
+        if attempt != 1:
+            about += f',"attempt":{attempt}'
+        if happened != "success":
+            about += f',"outcome":"{happened}"'
+        if step.parent_correlation_id is not None:
+            about += f',"parent_correlation_id":"{step.parent_correlation_id}"'
+        return step_uuid, about
+
+    def _message(self, event: EventPlan, payload: str, about: tuple[str, str], more: str = "", whole: str = "") -> str:
+        """The event as JSON text; `more` are members of its metadata. Raises PublisherError for what cannot be sent."""
+        step_uuid, told = about
+        step = self.step
         # Workers of a batch have names of their own.
         name = event.step_name if step.name == step.template_step else dumps(step.name)
-        if step.parent_correlation_id is not None:
-            more = f',"parent_correlation_id":"{step.parent_correlation_id}"{more}'
-        attempt, span = step.attempt, step_uuid[21:23] + step_uuid[24:]
-        # The ordinary is not said: a message is paid for by its length, in the queue and in the log.
-        if happened != "success":
-            more = f',"outcome":"{happened}"{more}'
-        if attempt != 1:
-            more = f',"attempt":{attempt}{more}'
-        # The trace context of W3C: the correlation is the trace, each attempt at a step a span of its own in it.
         # Short names first, those of one length by the alphabet: PostgreSQL keeps them in this order, and so reads a
         # message in two thirds of the time.
         message = (
             f'{{{whole}"payload":{payload},"event_id":"{_CLOCK.event_id(step_uuid)}","metadata":{{'
-            f'"fired_at":"{_CLOCK.text}",{event.origin}:{name},"step_uuid":"{step_uuid}","task_uuid":"{step.task_uuid!s}",'
-            f'"traceparent":"00-{correlation.hex}-{HEX2[attempt & 0xFF]}{span}-01",'
-            f'"correlation_id":"{correlation!s}"{more}}},{event.named}}}'
+            f'"fired_at":"{_CLOCK.text}",{event.origin}:{name},{told}{more}}},{event.named}}}'
         )
-        check_size(message, self._options.message_max_bytes)
+        check_size(message, self._made_by.options.message_max_bytes)
         if event.is_durable:
-            check_storable(message)
+            check_storable(whole + payload + more)
         return message
 
     # Publishers -------------------------------------------------------------------------------------------------------
@@ -243,7 +278,7 @@ class Publication:
         """Payload (None: declined) and additional metadata, as the publisher says."""
         if self._context is None:
             # Not the handler's: that one may have been changed by it.
-            self._context = self._context_of(self.step, self.plan)
+            self._context = self._made_by.context_of(self.step, self.plan)
         context, result, declaration = self._context, self._result(), event.declaration
         if publisher.build is not None:
             return await self._called(publisher.build, context, result, declaration), {}
@@ -270,7 +305,7 @@ class Publication:
         answer = function(*arguments)
         if not inspect.isawaitable(answer):
             return answer
-        seconds = self._options.publisher_timeout_seconds
+        seconds = self._made_by.options.publisher_timeout_seconds
         try:
             async with asyncio.timeout(seconds) as limit:
                 return await answer

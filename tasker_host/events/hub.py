@@ -10,12 +10,12 @@ from typing import Any
 
 import structlog
 
-from tasker_host.db.kernel import Claimed, Outcome
+from tasker_host.db.kernel import Claimed
 from tasker_host.domain.context import StepContext
 from tasker_host.domain.event import DomainEvent
 from tasker_host.domain.ids import uuid7
 from tasker_host.domain.json import loads
-from tasker_host.events.build import Built, EventOptions, Publication
+from tasker_host.events.build import Built, EventOptions, Publication, Publications
 from tasker_host.events.builtin import BuiltIn
 from tasker_host.events.fast import FastBus
 from tasker_host.events.ledger import Ledger
@@ -72,31 +72,27 @@ class Events:
         """Whether anything is to be made or told of what steps of `plan` come to."""
         return bool(plan.events) or self._tells_of_steps
 
-    def publication(
-        self, step: Claimed, plan: StepPlan, outcome: Outcome, context_of: Callable[[Claimed, StepPlan], StepContext]
-    ) -> Publication:
-        """For the events of an outcome; where publishers are to be asked, that is still to be done (`build`)."""
-        return Publication(step, plan, outcome, context_of, self._options)
+    def publications(self, context_of: Callable[[Claimed, StepPlan], StepContext]) -> Publications:
+        """What makes the events of outcomes; publishers are given `context_of` their step."""
+        return Publications(context_of, self._options)
 
     def accepted(self, publications: Iterable[Publication]) -> None:
         """The outcomes were committed: so are their durable events, and everybody else is told now."""
-        plain: dict[int, tuple[Publication, int]] = {}
+        plain: dict[int, list[Publication]] = {}
         for publication in publications:
             if publication.plain:
                 # Messages, and nobody here is given them: counted together, by the step of a template that they are of.
-                kind = id(publication.plain)
-                plain[kind] = (publication, plain[kind][1] + 1 if kind in plain else 1)
+                plain.setdefault(id(publication.plain), []).append(publication)
             else:
                 for built in publication.built:
                     self._tell(publication.step, built)
             if self._tells_of_steps:
                 self._tell_of_step(publication)
-        for publication, many in plain.values():
-            for event in publication.plain:
-                self.paths[event.mode] += many
-                self.ledger.note(
-                    publication.step.namespace, event.declaration.name, event.publisher_name, "published", many=many
-                )
+        for alike in plain.values():
+            namespace = alike[0].step.namespace
+            for event in alike[0].plain:
+                self.paths[event.mode] += len(alike)
+                self.ledger.note(namespace, event.declaration.name, event.publisher_name, "published", many=len(alike))
 
     def _tell(self, step: Claimed, built: Built) -> None:
         plan = built.plan

@@ -35,7 +35,7 @@ HEX3 = [f"{number:03x}" for number in range(0x1000)]
 
 
 class Clock:
-    """The time and the ids of events, as text. Of many within one millisecond most of it is made once."""
+    """The time and the ids of events, as text, from one look at the clock for many of them."""
 
     __slots__ = ("_millisecond", "_number", "_prefix", "text")
 
@@ -44,7 +44,16 @@ class Clock:
         self._number = random.getrandbits(12)
         self._prefix = ""
         self.text = ""
-        """When the last id was made, in RFC 3339."""
+        """When it was looked at last, in RFC 3339."""
+
+    def look(self) -> None:
+        """What is made from here on is of this moment."""
+        millisecond, rest = divmod(time.time_ns(), 1_000_000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            self.text = rfc3339(datetime.fromtimestamp(millisecond / 1000, UTC), "milliseconds")
+        time_part = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}"
+        self._prefix = f"{time_part}-7{HEX3[rest * 512 // 125_000]}-8"
 
     def event_id(self, step_uuid: str) -> str:
         """A new uuid7; those of one step are in the order in which they are made.
@@ -52,14 +61,13 @@ class Clock:
         After the time to 4096ths of a millisecond come a number that grows with each event, which tells those of this
         process apart, and the end of the step's uuid, which tells them from those of others: an id is no secret.
         """
-        millisecond, rest = divmod(time.time_ns(), 1_000_000)
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            moment = datetime.fromtimestamp(millisecond / 1000, UTC)
-            self.text = rfc3339(moment, "milliseconds")
-            self._prefix = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
         self._number = number = (self._number + 1) & 0xFFF
-        return f"{self._prefix}{HEX3[rest * 512 // 125_000]}-8{HEX3[number]}-{step_uuid[24:]}"
+        if number == 0:
+            # What starts again from 0 must be of a later time.
+            before = self._prefix
+            while self._prefix == before:
+                self.look()
+        return f"{self._prefix}{HEX3[number]}-{step_uuid[24:]}"
 
 
 def more_members(more: Mapping[str, Any]) -> str:

@@ -72,15 +72,15 @@ class StepPlan:
     check_result: SchemaCheck | None = None
     """By the step's `result_schema`."""
     expand: Expand | None = None
-    forgiven: str | None = None
-    """What an optional decision or analyzer adds when it fails, as JSON text (`functions/45_expand.sql`)."""
     """For decisions and analyzers: from what the handler returned to the step's value and the steps it adds.
 
     Raises ValueError when the template does not allow these."""
+    forgiven: str | None = None
+    """What an optional decision or analyzer adds when it fails, as JSON text (`functions/45_expand.sql`)."""
     events: tuple[EventPlan, ...] = ()
     """What it publishes, in the order of its declarations."""
     plain_events: tuple[EventPlan, ...] = ()
-    """Those at a success, if each is a message of the step's value and no more: nobody is asked, nothing is checked
-    and nobody in this process is given it. Else none."""
+    """Those at a success, if each is a message of the step's value and no more: nobody is asked, and nobody in this
+    process is given it. Else none."""
     asks_publishers: bool = False
     """Whether one of these events is not of the host's own publisher."""

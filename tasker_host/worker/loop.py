@@ -400,8 +400,10 @@ class Worker:
 
     def _tell_events(self, outcomes: Sequence[Outcome], taken: Taken) -> None:
         """Of these outcomes, which were reported, those that counted as they were meant."""
-        otherwise = {*taken.superseded, *taken.final}
-        told = [o.telling for o in outcomes if o.telling is not None and o.step_uuid not in otherwise]
+        if taken.superseded or taken.final:
+            otherwise = {*taken.superseded, *taken.final}
+            outcomes = [outcome for outcome in outcomes if outcome.step_uuid not in otherwise]
+        told = [outcome.telling for outcome in outcomes if outcome.telling is not None]
         if told:
             self._events.accepted(cast("list[Publication]", told))
 

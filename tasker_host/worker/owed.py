@@ -37,6 +37,7 @@ class OwedEvents:
     ) -> None:
         self._database = database
         self._events = events
+        self._publications = events.publications(context_of)
         self._plans = plans
         self._template_ids = template_ids
         self._on_relayed = on_relayed
@@ -95,6 +96,4 @@ class OwedEvents:
             return None
         step = step._replace(attempt=attempt)
         outcome = Outcome(step.task_uuid, step.step_uuid, attempt, "failed", error, None, None, None)
-        publication = self._events.publication(step, plan, outcome, context_of)
-        await publication.build()
-        return publication
+        return await self._publications.now(step, plan, outcome)

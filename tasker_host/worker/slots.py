@@ -84,6 +84,7 @@ class Slots:
         self._transaction = transaction
         self._committed = committed
         self._events = events
+        self._publications = events.publications(context_of)
         self._result_max_bytes = result_max_bytes
         self._classifiers = classifiers
         self._middleware = sorted(middleware, key=lambda m: (m.order, m.name))
@@ -237,19 +238,14 @@ class Slots:
         """The outcome with its events, none of whose publishers has to be asked."""
         if outcome.kind not in ("succeeded", "failed"):
             return outcome
-        publication = self._events.publication(running.step, running.plan, outcome, context_of)
-        # Now, while the database is at work on the call before: at the report it would wait for this.
-        publication.build_now()
-        return Outcome._make((*outcome[:-1], publication))
+        return outcome.told_by(self._publications.soon(running.step, running.plan, outcome))
 
     async def _asked(self, running: _Running, outcome: Outcome) -> Outcome:
         """The outcome with its events; publishers may wait for something meanwhile."""
         running.is_ending = True
         if outcome.kind not in ("succeeded", "failed"):
             return outcome
-        publication = self._events.publication(running.step, running.plan, outcome, context_of)
-        await publication.build()
-        return Outcome._make((*outcome[:-1], publication))
+        return outcome.told_by(await self._publications.now(running.step, running.plan, outcome))
 
     async def _end_transaction(
         self, running: _Running, transaction: StepTransaction, outcome: Outcome

@@ -28,6 +28,7 @@ from product import Product, config
 from workloads import CHAIN4, Workload
 
 from tasker_host.host import Host
+from tasker_host.runtime.garbage import spare_what_is_loaded
 from tasker_host.runtime.logs import configure_logs
 
 WORK = Workload("chain4", "throughput", "steps/s", CHAIN4, tasks=250)
@@ -123,6 +124,7 @@ async def measure(server_dsn: str, pair: Pair, rounds: int, tasks: int) -> dict[
             runners[name] = Product(host, WORK)
             if rules or name != "plain":
                 await pair.prepare(host, pair.size)
+        spare_what_is_loaded()  # as `tasker run` does
         each: dict[str, list[float]] = {name: [] for name in runners}
         for runner in runners.values():
             await runner.run(20)

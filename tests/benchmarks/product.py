@@ -12,6 +12,7 @@ from workloads import KERNEL_COMPLETED, Workload
 from tasker_host.config import Config, load
 from tasker_host.domain.request import TaskRequest
 from tasker_host.host import Host
+from tasker_host.runtime.garbage import spare_what_is_loaded
 
 STALLED_SECONDS = 120
 
@@ -46,4 +47,5 @@ def config(dsn: str) -> Config:
 @asynccontextmanager
 async def product(dsn: str, workload: Workload) -> AsyncIterator[Product]:
     async with Host(config(dsn), plugins={"bench": plugin(workload)}, entry_points=False) as host:
+        spare_what_is_loaded()  # as `tasker run` does
         yield Product(host, workload)

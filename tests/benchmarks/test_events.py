@@ -20,5 +20,5 @@ def test_every_event_is_counted(server_dsn):
     durable = found["durable"]
     assert set(durable["wall_us"]) == {"plain", "durable", "checked"}
     assert set(durable["added_wall_percent"]) == {"durable", "checked"}
-    # Two of three variants publish, four steps each: five tasks, and 4 × 25 to warm up.
-    assert durable["events"] == 2 * 4 * (5 + 100)
+    # Two of three variants publish, four steps each: five tasks, and 4 × 250 to warm up.
+    assert durable["events"] == 2 * 4 * (5 + 1000)

@@ -25,6 +25,7 @@ from workloads import CHAIN1, Workload
 
 from tasker_host.config import load
 from tasker_host.host import Host
+from tasker_host.runtime.garbage import spare_what_is_loaded
 from tasker_host.runtime.logs import configure_logs
 
 WORK = Workload("wakeup", "latency", "ms", CHAIN1)
@@ -38,6 +39,7 @@ async def measure(server_dsn: str, cycles: int, *, apart: bool) -> dict[str, Any
         config = load(env="production", environ={}, overrides=settings | {"worker.poll_interval_seconds": POLL_SECONDS})
         made = {"bench": plugin(WORK)}
         async with Host(config, plugins=made, entry_points=False) as worker:
+            spare_what_is_loaded()  # as `tasker run` does
             if not apart:
                 took = await _cycles(Product(worker, WORK), cycles)
             else:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 HANDLERS = """
 import asyncio
+import gc
 from pathlib import Path
 from tasker_host import hookimpl, step_handler
 from tasker_host.domain.source import parse_template
@@ -39,14 +40,18 @@ def slow_elsewhere(context):
         time.sleep(0.01)
     return context.attempt
 
+@step_handler("spared")
+def spared(context):
+    Path(context.input["began"]).write_text(str(gc.get_freeze_count()))
+
 @hookimpl
 def tasker_handlers():
-    return [slow, slow_elsewhere]
+    return [slow, slow_elsewhere, spared]
 
 @hookimpl
 def tasker_templates():
     text = "name: slow\\nnamespace_name: tests\\nversion: 1.0.0\\nsteps:\\n  - {name: slow, handler: {callable: slow}}"
-    texts = [text, text.replace("slow", "slow_elsewhere")]
+    texts = [text, text.replace("slow", "slow_elsewhere"), text.replace("slow", "spared")]
     return [parse_template(text, source="slow.yaml")[0] for text in texts]
 """
 
@@ -150,6 +155,16 @@ async def test_a_host_on_the_embedded_database_serves_and_leaves_nothing_running
         assert await host.ended() == 0
         assert [line["event"] for line in host.log[-2:]] == ["host is stopping", "host has stopped"]
     assert gone(server)
+
+
+async def test_what_a_host_has_loaded_is_not_gone_through_for_garbage_again(run, dsn, tmp_path):
+    async with run(DATABASE_URL=dsn) as host:
+        await submit((await host.said("host is ready"))["url"], tmp_path, template="spared")
+        told = tmp_path / "one.began"
+        async with asyncio.timeout(20):
+            while not (told.exists() and told.read_text()):
+                await asyncio.sleep(0)
+    assert int(told.read_text()) > 10_000  # more objects than any plugin brings along
 
 
 async def test_sigterm_lets_a_running_step_finish_and_readiness_says_so_meanwhile(run, dsn, tmp_path):

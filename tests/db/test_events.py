@@ -6,6 +6,8 @@ import json
 from datetime import timedelta
 from types import SimpleNamespace
 
+import pytest
+
 from tasker_host.db.migrate import migrate
 from tests.db.conftest import done, failed
 
@@ -98,6 +100,46 @@ async def test_namespaces_of_before_an_upgrade_get_their_queue_by_it(kernel, dat
     await kernel.connection.execute("update tasker.migrations set sha256 = 'older' where name = 'functions'")
     assert await migrate(database) == ("functions",)
     assert await sent(kernel) == []
+
+
+SAMPLED = "select attname from pg_stats where tablename = $1 order by attname"
+
+
+async def test_messages_of_events_are_not_sampled_for_the_planner(kernel):
+    await kernel.submit(await kernel.template(ONE))
+    (step,) = (await kernel.claim()).steps
+    await kernel.finish(telling(done(step), "a.b"))
+    await kernel.connection.execute("analyze pgmq.q_tests_domain_events")
+    sampled = [row["attname"] for row in await kernel.connection.fetch(SAMPLED, "q_tests_domain_events")]
+    assert "msg_id" in sampled
+    assert "message" not in sampled
+
+
+@pytest.mark.parametrize("queue", ["tests_domain_events", "bound"])
+async def test_queues_of_events_of_before_an_upgrade_are_kept_as_new_ones_are(kernel, database, queue):
+    await kernel.template(ONE)
+    await kernel.connection.execute("select tasker.event_queue_create('bound', false, false)")
+    await kernel.connection.execute(
+        "insert into tasker.event_bindings (queue, pattern, regex) values ('bound', '#', '.*')"
+    )
+    new = await kept(kernel, queue)
+    await kernel.connection.execute(
+        f"alter table pgmq.q_{queue} reset (autovacuum_vacuum_insert_threshold), alter message set statistics -1"
+    )
+    assert await kept(kernel, queue) != new
+    await kernel.connection.execute("delete from tasker.migrations where version = 21")
+    assert await migrate(database) == ("0021_event_tables",)
+    assert await kept(kernel, queue) == new
+
+
+async def kept(kernel, queue: str) -> tuple[set[str], int | None]:
+    """The options of a queue's table, and how much of its messages is sampled (None: as usual)."""
+    row = await kernel.connection.fetchrow(
+        "select c.reloptions, nullif(a.attstattarget, -1) as target from pg_class c"
+        " join pg_attribute a on a.attrelid = c.oid and a.attname = 'message' where c.oid = $1::text::regclass",
+        f"pgmq.q_{queue}",
+    )
+    return set(row["reloptions"]), row["target"]
 
 
 async def test_of_a_retry_that_is_none_any_more_nothing_is_told_but_of_the_others_of_its_report(kernel):

@@ -25,6 +25,7 @@ from tasker_host import (
 )
 from tasker_host.db.sweep import failures_file
 from tasker_host.domain.ids import uuid7
+from tasker_host.domain.request import TaskRequest
 from tests.support import plugin, run_to_end, running_host
 
 CONDITIONS = ("success", "failure", "retryable_failure", "permanent_failure", "always")
@@ -483,6 +484,25 @@ async def test_what_goes_wrong_with_one_event_costs_that_one_only(dsn):
         "the payload does not fit the schema of 'bad.schema': payload.amount: 1250 is not of type 'string'"
     )
     assert counted["good.first"]["published"] == counted["good.last"]["published"] == 1
+
+
+async def test_of_many_steps_that_end_together_each_pays_for_its_own_events(dsn):
+    small = {"properties": {"of": {"enum": ["a", "b"]}}}
+    given = plugin(HANDLERS, [declared("fine", {"name": "a.small", "schema": small})])
+    async with running_host(dsn, given) as host:
+        contexts = [{"n": of, "number": number} for number, of in enumerate("abcd" * 25)]
+        tasks = [TaskRequest(namespace="tests", name="t", context=context) for context in contexts]
+        uuids = [uuid for uuid in await host.submissions.submit_many(tasks) if isinstance(uuid, UUID)]
+        assert len(uuids) == len(tasks)
+        await host.watch.settled(uuids, timeout_seconds=30)
+        messages = await durable(host)
+        (counted,) = host.events.ledger.rows()
+    assert sorted(message["payload"]["of"] for message in messages) == ["a"] * 25 + ["b"] * 25
+    assert len({message["event_id"] for message in messages}) == 50
+    assert {message["metadata"]["task_uuid"] for message in messages} == {
+        str(uuid) for uuid, task in zip(uuids, tasks, strict=True) if task.context["n"] in "ab"
+    }
+    assert (counted["published"], counted["failed"]) == (50, 50)
 
 
 async def test_a_result_that_a_message_cannot_hold_is_a_result_all_the_same(dsn):

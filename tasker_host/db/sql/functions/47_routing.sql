@@ -66,9 +66,8 @@ declare
 begin
     if to_regclass(format('pgmq.%I', v_table)) is null then
         perform pgmq.create(p_queue);
-        execute format('alter table pgmq.%I set (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01,
-                        autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0,
-                        autovacuum_analyze_scale_factor = 0.05)', v_table);
+        perform tasker.events_table_tune(v_table);
+        execute format('alter table pgmq.%I set (fillfactor = 70)', v_table);
     end if;
     if p_ordered and to_regclass(format('pgmq.%I', v_table || '_key')) is null then
         execute format('create index %I on pgmq.%I ((headers ->> ''x-pgmq-group''), msg_id)', v_table || '_key', v_table);

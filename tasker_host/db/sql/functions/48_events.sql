@@ -14,8 +14,19 @@ begin
     perform pgmq.create(v_queue);
     -- PGMQ's own index on vt serves no query of it: it reads in the order of msg_id.
     execute format('drop index if exists pgmq.%I', 'q_' || v_queue || '_vt_idx');
-    execute format('alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 50,
-                    autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05)', 'q_' || v_queue);
+    perform tasker.events_table_tune('q_' || v_queue);
+end
+$$;
+
+-- How PostgreSQL is to keep a table of events: dead rows are cleared away soon, as consumers make many. Rows that were only
+-- added are no reason to go through it, and nobody asks the planner about messages, which are most of what there is to sample.
+create or replace function tasker.events_table_tune(p_table text) returns void
+language plpgsql as $$
+begin
+    execute format('alter table pgmq.%I
+                    set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 50, autovacuum_vacuum_cost_delay = 0,
+                         autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_scale_factor = 0.05),
+                    alter column message set statistics 0', p_table);
 end
 $$;
 
