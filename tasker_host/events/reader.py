@@ -104,6 +104,10 @@ class Consumer:
         self._archive = archive
         self._max_attempts = max_attempts
         self._poll_interval_seconds = poll_interval_seconds
+        # PGMQ's own functions do not ask whose a message is; they write names of tables in small letters.
+        table = queue.lower().replace('"', '""')
+        self._done_sql = query("consume_done").format(queue=table)
+        self._again_sql = query("consume_again").format(queue=table)
         self._connection: Connection | None = None
         self._calling = asyncio.Lock()
         self._ready: deque[Consumed] = deque()
@@ -279,13 +283,13 @@ class Consumer:
     async def _end(self, connection: Connection, event: Consumed) -> bool:
         """Takes the message away, if it is still ours."""
         arguments = (self.queue, event.message_id, event.attempt, self._archive)
-        return bool(await connection.fetchval(query("consume_done"), *arguments))
+        return bool(await connection.fetchval(self._done_sql, *arguments))
 
     async def _again(self, connection: Connection, events: Sequence[Consumed], after_seconds: int) -> set[int]:
         """Makes messages visible after so many seconds; those that are still ours."""
         messages = [event.message_id for event in events]
         attempts = [event.attempt for event in events]
-        rows = await connection.fetch(query("consume_again"), self.queue, messages, attempts, after_seconds)
+        rows = await connection.fetch(self._again_sql, messages, attempts, after_seconds)
         return {row[0] for row in rows}
 
     # Leases -----------------------------------------------------------------------------------------------------------

@@ -135,16 +135,26 @@ async def test_a_lease_is_renewed_while_the_consumer_lives(queue, dsn):
     assert await left(queue) == 0
 
 
-async def test_an_event_that_somebody_else_took_cannot_be_acknowledged(queue, dsn):
-    await send(queue, message("a.b"))
+async def test_an_event_that_somebody_else_took_stays_theirs(queue, dsn):
+    await send(queue, message("a.b"), message("c.d"))
     async with reading(dsn) as mine:
-        event = await first(mine)
-        await queue.fetch(f"update pgmq.q_{QUEUE} set vt = now(), read_ct = 2")
+        acknowledged, given_back = await first(mine), await first(mine)
+        await queue.fetch(f"update pgmq.q_{QUEUE} set vt = now() + interval '1 hour', read_ct = 2")
+        theirs = await queue.fetch(f"select msg_id, vt from pgmq.q_{QUEUE} order by msg_id")
         with pytest.raises(LeaseLost, match=r"00000001 \(a\.b\) is not this consumer's any more"):
-            await event.ack()
+            await acknowledged.ack()
         with pytest.raises(LeaseLost):
-            await event.retry()
-    assert await left(queue) == 1
+            await given_back.retry()
+    assert await queue.fetch(f"select msg_id, vt from pgmq.q_{QUEUE} order by msg_id") == theirs
+
+
+async def test_a_queue_whose_name_has_capitals_is_read_as_any_other(queue, dsn):
+    await queue.fetch("select pgmq.create('Tests.Events')")
+    await queue.fetch("select pgmq.send('Tests.Events', $1::jsonb)", message("a.b"))
+    async with consume(dsn, "Tests.Events") as events:
+        await (await first(events)).retry()
+        await (await first(events)).ack()
+    assert await queue.fetchval('select count(*) from pgmq."q_tests.events"') == 0
 
 
 async def test_an_event_is_given_back_for_later(queue, dsn):

@@ -1,4 +1,5 @@
--- Messages $2 of the queue $1, of the reads $3, are visible after $4 seconds; those that are not ours any more stay so.
-select h.msg_id
-from unnest($2::bigint[], $3::int[]) as h (msg_id, read_ct)
-join pgmq.set_vt($1, $2::bigint[], $4::integer) m on m.msg_id = h.msg_id and m.read_ct = h.read_ct
+-- Messages $1 of a queue, of the reads $2, are visible after $3 seconds; those that are not ours any more stay as they are.
+update pgmq."q_{queue}" m set vt = clock_timestamp() + make_interval(secs => $3)
+from unnest($1::bigint[], $2::int[]) as h (msg_id, read_ct)
+where m.msg_id = h.msg_id and m.read_ct = h.read_ct
+returning m.msg_id
