@@ -136,21 +136,23 @@ class Consumer:
         """Ends the iteration and gives back what was not acknowledged: it comes to others at once."""
         self._closed = True
         self._changed.set()
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
-        held = [event for event in self._ours_until if self._is_ours(event)]
-        self._ours_until.clear()
-        self._ready.clear()
-        async with self._calling:
-            try:
+        try:
+            if self._renewing is not None:
+                self._renewing.cancel()
+                await asyncio.gather(self._renewing, return_exceptions=True)
+            held = [event for event in self._ours_until if self._is_ours(event)]
+            self._ours_until.clear()
+            self._ready.clear()
+            async with self._calling:
                 if held and self._connection is not None:
                     await self._again(self._connection, held, 0)
-            except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
-                log.warning("events not given back, they come again when their leases end", error=str(error))
-            finally:
                 await self._disconnect()
-        await self._database.close()
+        except (asyncpg.PostgresError, *CONNECTION_LOST) as error:
+            log.warning("events not given back, they come again when their leases end", error=str(error))
+        finally:
+            # Also when that failed, or whoever closes was cancelled meanwhile.
+            await self._disconnect()
+            await self._database.close()
 
     def __aiter__(self) -> Self:
         return self

@@ -122,6 +122,20 @@ async def test_two_consumers_never_hold_the_same_event(queue, dsn):
     assert len(set(seen)) == len(seen) == 60
 
 
+async def test_a_consumer_whose_closing_is_cut_short_leaves_no_connection_behind(queue, dsn):
+    sessions = f"select count(*) from pg_stat_activity where application_name = 'tasker consumer {QUEUE}'"
+    events = await reading(dsn).__aenter__()
+    assert await queue.fetchval(sessions) == 1
+    closing = asyncio.create_task(events.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    async with asyncio.timeout(10):
+        while await queue.fetchval(sessions):
+            await asyncio.sleep(0)
+
+
 async def test_a_lease_is_renewed_while_the_consumer_lives(queue, dsn):
     await send(queue, message("a.b"))
     async with reading(dsn, lease_seconds=1) as slow, reading(dsn) as other:
