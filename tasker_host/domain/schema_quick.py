@@ -97,17 +97,7 @@ def _object(schema: Mapping[str, Any]) -> Quick | None:
 
 
 def _array(items: Any) -> Quick | None:
-    parts = _parts(items)
-    if parts is None:
+    each = quick_check(items)
+    if each is None:
         return None
-    types, deeper = parts
-
-    def check(value: Any) -> bool:
-        if type(value) is not list:
-            return True
-        for item in value:  # noqa: SIM110 - a generator would cost more than the check itself
-            if type(item) not in types or (deeper is not None and not deeper(item)):
-                return False
-        return True
-
-    return check
+    return lambda value: type(value) is not list or all(map(each, value))
